@@ -1,0 +1,206 @@
+package restyretry
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+)
+
+// An Attempt is one sending of a request. Callbacks get it by value, and the
+// values in it stay as they were when the attempt ended.
+type Attempt struct {
+	// Number counts the attempts of a request from 1.
+	Number int
+	// Max is the number of attempts the request may have.
+	Max int
+	// Method is the method that was sent; a redirect may have changed it later.
+	Method string
+	// URL is where the attempt went, without the password and with every query
+	// value replaced by REDACTED. Before it is sent (OnAttempt, Target) it is
+	// what the request says: perhaps a path, or with path parameters in it.
+	URL string
+	// Request is the request itself. OnAttempt may change it.
+	Request *resty.Request
+	// Response is the answer, nil before the attempt was sent and where it could
+	// not be sent. Where the transport failed its RawResponse is nil.
+	Response *resty.Response
+	// Err is the error of the attempt, with the URL in it redacted.
+	Err error
+	// Start is when the attempt was sent, and Took how long it took until the
+	// response had been read (or its header, with SetDoNotParseResponse).
+	Start time.Time
+	Took  time.Duration
+	// Wait is the time from the end of this attempt to the next, 0 for the last.
+	Wait time.Duration
+	// Reason is why the attempt was followed by another, or why it was not. It
+	// is empty before the attempt was sent.
+	Reason Reason
+
+	rand func() float64
+	turn uint64 // which request of a Rotate this is
+}
+
+// Last reports whether no attempt may follow this one.
+func (a Attempt) Last() bool { return a.Number >= a.Max }
+
+// StatusCode is the status of the response, or 0 where there is none.
+func (a Attempt) StatusCode() int {
+	if a.Response == nil {
+		return 0
+	}
+	return a.Response.StatusCode()
+}
+
+func (a Attempt) random() float64 {
+	if a.rand != nil {
+		return a.rand()
+	}
+	return rand.Float64()
+}
+
+// A Reason says why an attempt was followed by another or why it was not.
+type Reason string
+
+// Why an attempt was followed by another.
+const (
+	ReasonStatus    Reason = "status"    // Statuses or ServerErrors
+	ReasonError     Reason = "error"     // Errors
+	ReasonCondition Reason = "condition" // RetryIf, or a retry condition of Resty's
+)
+
+// Why an attempt was the last one.
+const (
+	ReasonSucceeded    Reason = "succeeded"     // status below 400, no error
+	ReasonNotRetryable Reason = "not-retryable" // it failed, but nothing asks for a retry
+	ReasonUnless       Reason = "unless"        // Unless
+	ReasonMethod       Reason = "method"        // the method may not be sent again
+	ReasonAttempts     Reason = "attempts"      // as many attempts as allowed
+	ReasonDeadline     Reason = "deadline"      // the context has ended by its deadline, or would before the next attempt
+	ReasonElapsed      Reason = "elapsed"       // MaxElapsed would be over before the next attempt
+	ReasonCancelled    Reason = "cancelled"     // the caller cancelled the context
+	ReasonNotSent      Reason = "not-sent"      // it failed before it was sent: a middleware, a rate limiter, the URL
+	ReasonStopped      Reason = "stopped"       // OnAttempt, a Target or the client's own RetryAfter returned an error
+	ReasonPanic        Reason = "panic"         // a callback panicked
+)
+
+// reasons are those that end a request, in the order of the counters.
+var reasons = [...]Reason{
+	ReasonSucceeded, ReasonNotRetryable, ReasonUnless, ReasonMethod, ReasonAttempts, ReasonDeadline,
+	ReasonElapsed, ReasonCancelled, ReasonNotSent, ReasonStopped, ReasonPanic,
+}
+
+// Hooks are callbacks around the attempts of a request. Each may be nil. They
+// run in the goroutine of the request. OnAttempt must not register callbacks
+// on the client: Resty holds its locks around the first attempt's.
+type Hooks struct {
+	// OnAttempt runs before every attempt, the first included, and may change
+	// a.Request: method, URL, headers, parameters, body, credentials. Every
+	// attempt begins with the request as it was before the first OnAttempt, so
+	// changes do not pile up. An error stops the request before this attempt is
+	// sent; the response of the attempt before it is returned with the error.
+	OnAttempt func(a Attempt) error
+
+	// OnRetry runs when an attempt will be followed by another, before the
+	// wait: a.Wait and a.Reason tell how long and why, and the next attempt is
+	// a.Number+1.
+	OnRetry func(a Attempt)
+
+	// OnDone runs once for every request that the plugin began, whatever its
+	// end, with its last attempt.
+	OnDone func(a Attempt)
+}
+
+// History returns the attempts of a request so far, the oldest first. It works
+// inside callbacks and after the request, with a nil response too.
+//
+// A request that succeeds at once, without a context or any option that needs
+// to remember it, is not recorded: its single Attempt has neither Response nor
+// Took.
+func History(r *resty.Request) []Attempt {
+	if e := lastExecution(r); e != nil {
+		return slices.Clone(e.past)
+	}
+	if policy := policyOf(r); policy != nil {
+		return []Attempt{{
+			Number: 1, Max: policy.Attempts, Method: r.RawRequest.Method, URL: redactURL(r.RawRequest.URL),
+			Request: r, Start: r.Time, Reason: ReasonSucceeded,
+		}}
+	}
+	return nil
+}
+
+// Number returns which attempt the context belongs to, counted from 1, or 0 for
+// a context outside of an attempt. It works with the context of the raw request
+// (in a transport, a cookie jar, an httptrace) and with that of the Resty
+// request while the attempt lasts.
+func Number(ctx context.Context) int {
+	switch v := ctx.Value(attemptKey{}).(type) {
+	case *attemptContext:
+		return v.number
+	case *execution:
+		return v.number
+	default:
+		return 0
+	}
+}
+
+func (e *execution) onAttempt(a Attempt) error {
+	for _, hooks := range e.policy.Hooks {
+		if hooks.OnAttempt == nil {
+			continue
+		}
+		if err := hooks.OnAttempt(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *execution) onRetry(a Attempt) {
+	e.log(slog.LevelDebug, "retrying", a)
+	for _, hook := range e.policy.plugin.kept.hooks {
+		hook(a.Response, e.err)
+	}
+	for _, hooks := range e.policy.Hooks {
+		if hooks.OnRetry != nil {
+			hooks.OnRetry(a)
+		}
+	}
+}
+
+func (e *execution) onDone(a Attempt) {
+	if e.wanted && a.Reason != ReasonSucceeded && a.Max > 1 {
+		e.log(slog.LevelWarn, "giving up", a)
+	}
+	for _, hooks := range e.policy.Hooks {
+		if hooks.OnDone != nil {
+			hooks.OnDone(a)
+		}
+	}
+}
+
+func (e *execution) log(level slog.Level, message string, a Attempt) {
+	logger := e.policy.Logger
+	if logger == nil || !logger.Enabled(e.Context, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 8)
+	attrs = append(attrs,
+		slog.String("method", a.Method), slog.String("url", a.URL),
+		slog.Int("attempt", a.Number), slog.Int("max", a.Max),
+		slog.String("reason", string(a.Reason)))
+	if status := a.StatusCode(); status != 0 {
+		attrs = append(attrs, slog.Int("status", status))
+	}
+	if a.Err != nil {
+		attrs = append(attrs, slog.String("error", a.Err.Error()))
+	}
+	if level == slog.LevelDebug {
+		attrs = append(attrs, slog.Duration("wait", a.Wait))
+	}
+	logger.LogAttrs(e.Context, level, message, attrs...)
+}

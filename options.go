@@ -1,0 +1,286 @@
+package restyretry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+)
+
+// maxAttempts bounds Options.Attempts. It is also the number of turns after
+// which Resty's own loop ends whatever a condition outside this package says.
+const maxAttempts = 100
+
+// Options is a retry policy. It is changed by plain functions, the same at
+// [Install] and for one request through [With]: a later function wins,
+// assignment replaces, append adds, and an explicit zero is a value.
+//
+// What is said of a retry holds for all reasons to retry alike: the limits
+// (Attempts, Methods, Unless, MaxElapsed, the deadline of the request's
+// context) apply whoever asked for it.
+type Options struct {
+	// Attempts is how often a request is sent at the most, the first time
+	// included: 1 to 100. Default 3, or RetryCount+1 where the client had a
+	// RetryCount when the plugin was installed.
+	Attempts int
+
+	// Methods are the methods that may be sent again, in any case of letters.
+	// Default GET, HEAD, OPTIONS, TRACE, PUT, DELETE and QUERY, the idempotent
+	// methods of RFC 9110, section 9.2.2, and of the QUERY draft. Any method
+	// may be sent again when the request carries an Idempotency-Key header, or
+	// when the error proves that nothing of it was sent (the name was not
+	// resolved or the connection not made).
+	Methods []string
+
+	// Statuses are retried, 100 to 599. Default 408, 425 and 429. They are
+	// added to those of ServerErrors.
+	Statuses []int
+
+	// ServerErrors retries every 5xx status but 501. Default true.
+	ServerErrors bool
+
+	// Errors says which errors of sending the request and receiving the
+	// response are retried. Default [Transient]; nil retries none. It is not
+	// asked about the caller's own cancellation, about a request that was never
+	// sent, or about what failed after the response had been received in full
+	// (decoding, OnAfterResponse); RetryIf is asked about the last of these.
+	Errors func(error) bool
+
+	// RetryIf retries an attempt that nothing else would retry, such as a 200
+	// that says "pending". Default nil. It takes the place of
+	// evaluate_response_callback in aiohttp_retry, with the opposite sense: true
+	// means again.
+	RetryIf func(Attempt) bool
+
+	// Unless prevents a retry that would otherwise happen. Default nil.
+	Unless func(Attempt) bool
+
+	// Wait is the time from a failed attempt to the next. Default
+	// FullJitter(Exponential(100ms, 30s)), or Resty's own back-off with the
+	// client's wait settings where they had been changed from Resty's defaults
+	// when the plugin was installed.
+	Wait Strategy
+
+	// AttemptTimeout is the time an attempt may take until its response has
+	// been read, or its header in case of SetDoNotParseResponse. A timed-out
+	// attempt is retried like any other timeout. Default 0: no limit.
+	AttemptTimeout time.Duration
+
+	// MaxElapsed is the time since the start of the first attempt after which
+	// no attempt is begun any more. A wait that would pass it is not begun
+	// either, and an attempt under way is not cut short. Default 0: no limit.
+	MaxElapsed time.Duration
+
+	// URL says where each attempt goes: see [URLs], [BaseURLs], [Rotate] and
+	// [TargetFunc]. Default nil: where the request says.
+	URL Target
+
+	// RaiseForStatus turns a last response whose status is 400 or more into a
+	// [*StatusError]; the response is returned as well. Default false.
+	RaiseForStatus bool
+
+	// Hooks are told of every attempt, in order. Default none.
+	Hooks []Hooks
+
+	// Logger is told of every retry (debug) and of every request that is given
+	// up although it could have been retried (warn). Default nil: silent.
+	Logger *slog.Logger
+
+	// PreRequest takes the place of Resty's SetPreRequestHook, of which there
+	// is one per client and which this package needs: it is called for every
+	// attempt, right before it is sent. Default nil.
+	PreRequest resty.PreRequestHook
+
+	// Rand gives the strategies their random numbers, from 0 up to but not
+	// including 1. It must be safe for concurrent use. Default nil: the
+	// generator of math/rand/v2.
+	Rand func() float64
+}
+
+// Off is an option that allows no retries.
+func Off(o *Options) { o.Attempts = 1 }
+
+// AiohttpRetry is an option with the defaults of Python's aiohttp_retry 2.9.1:
+// 3 attempts, every method it knows, every 5xx, every transport error, waits of
+// 0.1 s doubling to 30 s without jitter. It repeats requests that are not
+// idempotent: an order may be placed twice.
+func AiohttpRetry(o *Options) {
+	o.Attempts = 3
+	o.Methods = []string{
+		http.MethodHead, http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodOptions,
+		http.MethodTrace, http.MethodPost, http.MethodConnect, http.MethodPatch,
+	}
+	o.Statuses = []int{http.StatusNotImplemented}
+	o.ServerErrors = true
+	o.Errors = func(error) bool { return true }
+	o.Wait = Exponential(100*time.Millisecond, 30*time.Second)
+}
+
+func defaults() Options {
+	return Options{
+		Attempts: 3,
+		Methods: []string{
+			http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
+			http.MethodPut, http.MethodDelete, "QUERY",
+		},
+		Statuses:     []int{http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests},
+		ServerErrors: true,
+		Errors:       Transient,
+		Wait:         FullJitter(Exponential(100*time.Millisecond, 30*time.Second)),
+	}
+}
+
+// with returns a copy of o, slices included, after the changes.
+func (o Options) with(changes []func(*Options)) (Options, error) {
+	o.Methods = slices.Clone(o.Methods)
+	o.Statuses = slices.Clone(o.Statuses)
+	o.Hooks = slices.Clone(o.Hooks)
+	for i, change := range changes {
+		if change == nil {
+			return o, fmt.Errorf("restyretry: option %d is nil", i+1)
+		}
+		change(&o)
+	}
+	// What the functions assigned may be the caller's own slices.
+	o.Methods = slices.Clone(o.Methods)
+	o.Statuses = slices.Clone(o.Statuses)
+	o.Hooks = slices.Clone(o.Hooks)
+	return o, o.validate()
+}
+
+func (o *Options) validate() error {
+	if o.Attempts < 1 || o.Attempts > maxAttempts {
+		return fmt.Errorf("restyretry: Attempts is %d, not from 1 to %d", o.Attempts, maxAttempts)
+	}
+	for _, method := range o.Methods {
+		if !isToken(method) {
+			return fmt.Errorf("restyretry: Methods has %q, which is not a method", method)
+		}
+	}
+	for _, status := range o.Statuses {
+		if status < 100 || status > 599 {
+			return fmt.Errorf("restyretry: Statuses has %d, not from 100 to 599", status)
+		}
+	}
+	if o.Wait == nil {
+		return errors.New("restyretry: Wait is nil; for no wait use Constant(0)")
+	}
+	if o.AttemptTimeout < 0 {
+		return fmt.Errorf("restyretry: AttemptTimeout is %v, less than 0", o.AttemptTimeout)
+	}
+	if o.MaxElapsed < 0 {
+		return fmt.Errorf("restyretry: MaxElapsed is %v, less than 0", o.MaxElapsed)
+	}
+	if list, ok := o.URL.(validator); ok {
+		if err := list.validate(); err != nil {
+			return fmt.Errorf("restyretry: URL: %w", err)
+		}
+	}
+	return nil
+}
+
+// isToken reports whether s is a token of RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case slices.Contains([]byte("!#$%&'*+-.^_`|~"), c):
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// needsState reports whether o asks for something that must be remembered
+// from the first attempt on.
+func (o *Options) needsState() bool {
+	return o.URL != nil || len(o.Hooks) > 0 || o.RetryIf != nil || o.needsHook() ||
+		o.MaxElapsed > 0 || o.RaiseForStatus
+}
+
+// needsHook reports whether o asks for something that only Resty's pre-request
+// hook can do.
+func (o *Options) needsHook() bool { return o.AttemptTimeout > 0 || o.PreRequest != nil }
+
+// A policy is one set of options of one plugin, as it is never changed again.
+type policy struct {
+	Options
+	plugin *Plugin
+	// first marks the first attempt of a request that needs no state and has
+	// no context of its own.
+	first attemptContext
+}
+
+func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error) {
+	options, err := base.with(changes)
+	if err != nil {
+		return nil, err
+	}
+	made := &policy{Options: options, plugin: p}
+	made.first = attemptContext{Context: context.Background(), policy: made, number: 1}
+	return made, nil
+}
+
+// firstIn returns the context of a first attempt without state.
+func (p *policy) firstIn(ctx context.Context) context.Context {
+	if ctx == context.Background() {
+		return &p.first
+	}
+	return &attemptContext{Context: ctx, policy: p, number: 1}
+}
+
+// With returns a context that changes the options of the requests made with
+// it. Nested calls add up, the innermost last. The functions run once for the
+// context, not once for each request; what they make invalid is the error of
+// the request, before anything is sent.
+func With(ctx context.Context, opts ...func(*Options)) context.Context {
+	if outer, ok := ctx.Value(overridesKey{}).(*overrides); ok {
+		opts = append(slices.Clip(outer.changes), opts...)
+	}
+	return &overrides{Context: ctx, changes: slices.Clone(opts)}
+}
+
+type overridesKey struct{}
+
+// overrides is the context that With makes. It keeps the last policy that was
+// made from it, because a context is often used for many requests.
+type overrides struct {
+	context.Context
+	changes []func(*Options)
+	cached  atomic.Pointer[resolved]
+}
+
+type resolved struct {
+	base, policy *policy
+	err          error
+}
+
+func (o *overrides) Value(key any) any {
+	if key == (overridesKey{}) {
+		return o
+	}
+	return o.Context.Value(key)
+}
+
+// resolve returns the policy for a request with this context.
+func (p *Plugin) resolve(ctx context.Context) (*policy, error) {
+	base := p.current.Load()
+	o, ok := ctx.Value(overridesKey{}).(*overrides)
+	if !ok {
+		return base, nil
+	}
+	r := o.cached.Load()
+	if r == nil || r.base != base {
+		r = &resolved{base: base}
+		r.policy, r.err = p.policy(base.Options, o.changes)
+		o.cached.Store(r)
+	}
+	return r.policy, r.err
+}

@@ -1,0 +1,276 @@
+package restyretry
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/go-resty/resty/v2"
+)
+
+// A Target says where each attempt of a request goes. Its answer takes the
+// place of the URL that the request was given (a.Request.URL), so it may be
+// relative to the client's base URL and have path parameters in it; Resty adds
+// the query parameters and the Host header afterwards, for each attempt. An
+// error stops the request before this attempt is sent.
+//
+// A request that carries credentials (an Authorization or Cookie header, an
+// auth token, basic auth) is never moved from https to http: that is an error
+// too.
+type Target interface {
+	URL(a Attempt) (string, error)
+}
+
+// TargetFunc is a function as a [Target].
+type TargetFunc func(a Attempt) (string, error)
+
+// URL calls f.
+func (f TargetFunc) URL(a Attempt) (string, error) { return f(a) }
+
+// URLs sends attempt n to the nth URL; the last one repeats. It overrides an
+// SRV record.
+func URLs(urls ...string) Target { return urlList(slices.Clone(urls)) }
+
+// BaseURLs sends attempt n to the nth base URL; the last one repeats. A request
+// whose own URL is absolute goes where it says, as it does with a base URL of
+// Resty's.
+func BaseURLs(bases ...string) Target { return baseList(slices.Clone(bases)) }
+
+// Rotate is like [BaseURLs], but each request begins one further in the list
+// than the request before it, and after the last comes the first. One value
+// may be shared by many clients and goroutines.
+func Rotate(bases ...string) Target { return &rotation{baseList: slices.Clone(bases)} }
+
+// A validator is a Target that can be wrong in itself.
+type validator interface{ validate() error }
+
+// A lister is a Target that knows beforehand where a request may go.
+type lister interface{ list() []string }
+
+type urlList []string
+
+func (l urlList) URL(a Attempt) (string, error) { return l[clampIndex(a.Number-1, len(l))], nil }
+
+func (l urlList) list() []string { return l }
+
+func (l urlList) validate() error {
+	return validateList(l, func(*url.URL) error { return nil })
+}
+
+type baseList []string
+
+func (l baseList) URL(a Attempt) (string, error) {
+	return join(l[clampIndex(a.Number-1, len(l))], a.Request.URL), nil
+}
+
+func (l baseList) list() []string { return l }
+
+func (l baseList) validate() error {
+	return validateList(l, func(u *url.URL) error {
+		if u.Scheme == "" || u.Host == "" {
+			return errors.New("a base URL must have a scheme and a host")
+		}
+		if u.RawQuery != "" || u.Fragment != "" {
+			return errors.New("a base URL cannot have a query or a fragment")
+		}
+		return nil
+	})
+}
+
+type rotation struct {
+	baseList
+	requests atomic.Uint64
+}
+
+// turn counts a request.
+func (r *rotation) turn() uint64 { return r.requests.Add(1) - 1 }
+
+func (r *rotation) URL(a Attempt) (string, error) {
+	length := uint64(len(r.baseList))
+	return join(r.baseList[(a.turn+uint64(a.Number-1))%length], a.Request.URL), nil
+}
+
+// pathParam is a path parameter of Resty's, which may stand for any part of a
+// URL.
+var pathParam = regexp.MustCompile(`\{[^}]*\}`)
+
+func validateList(list []string, check func(*url.URL) error) error {
+	if len(list) == 0 {
+		return errors.New("the list is empty")
+	}
+	for i, s := range list {
+		if s == "" {
+			return fmt.Errorf("entry %d is empty", i+1)
+		}
+		u, err := url.Parse(pathParam.ReplaceAllString(s, "0"))
+		if err == nil {
+			err = check(u)
+		}
+		if err != nil {
+			return fmt.Errorf("entry %d is %s: %w", i+1, redactText(s), urlReason(err))
+		}
+	}
+	return nil
+}
+
+// join puts a relative reference behind a base URL, the way Resty does.
+func join(base, ref string) string {
+	if u, err := url.Parse(ref); err == nil && u.IsAbs() {
+		return ref
+	}
+	base = strings.TrimRight(base, "/")
+	if ref != "" && !strings.HasPrefix(ref, "/") {
+		base += "/"
+	}
+	return base + ref
+}
+
+// direct sets where the coming attempt goes, runs OnAttempt, which may think
+// otherwise, and checks the outcome.
+func (e *execution) direct(c *resty.Client) error {
+	r := e.request
+	if target := e.policy.URL; target != nil {
+		to, err := target.URL(e.upcoming())
+		if err != nil {
+			return err
+		}
+		if _, err := url.Parse(pathParam.ReplaceAllString(to, "0")); err != nil {
+			return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", e.number, redactText(to), urlReason(err))
+		}
+		r.URL = to
+	}
+	if len(e.policy.Hooks) > 0 {
+		if err := e.onAttempt(e.upcoming()); err != nil {
+			return err
+		}
+	}
+	return e.guardCredentials(c)
+}
+
+// guardCredentials refuses to take credentials from https to http.
+func (e *execution) guardCredentials(c *resty.Client) error {
+	next := schemeOf(c, e.request.URL)
+	if next == "http" && e.secure && carriesCredentials(c, e.request) {
+		return downgradeError(e.request.URL)
+	}
+	e.secure = e.secure || next == "https"
+	return nil
+}
+
+// guardList is guardCredentials for all that a list has in store, so that such
+// a list fails before anything is sent.
+func (e *execution) guardList(c *resty.Client) error {
+	known, ok := e.policy.URL.(lister)
+	if !ok || !carriesCredentials(c, e.request) {
+		return nil
+	}
+	list := known.list()
+	isHTTPS := func(s string) bool { return schemeOf(c, s) == "https" }
+	if !e.secure && !slices.ContainsFunc(list, isHTTPS) {
+		return nil
+	}
+	for _, s := range list {
+		if schemeOf(c, s) == "http" {
+			return downgradeError(s)
+		}
+	}
+	return nil
+}
+
+func downgradeError(to string) error {
+	return fmt.Errorf("restyretry: a request with credentials would be moved from https to %s", redactText(to))
+}
+
+// schemeOf is the scheme a request for s goes out with.
+func schemeOf(c *resty.Client, s string) string {
+	scheme, _, found := strings.Cut(s, "://")
+	if !found || strings.ContainsAny(scheme, "/?#") {
+		scheme, _, _ = strings.Cut(c.BaseURL, "://")
+	}
+	return strings.ToLower(scheme)
+}
+
+func carriesCredentials(c *resty.Client, r *resty.Request) bool {
+	if r.Token != "" || c.Token != "" || r.UserInfo != nil || c.UserInfo != nil ||
+		len(r.Cookies) > 0 || len(c.Cookies) > 0 {
+		return true
+	}
+	for _, name := range []string{"Authorization", "Cookie", c.HeaderAuthorizationKey} {
+		if hasHeader(r.Header, name) || hasHeader(c.Header, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasHeader also sees a name that was set verbatim, in other letters.
+func hasHeader(h http.Header, name string) bool {
+	for key := range h {
+		if strings.EqualFold(key, name) {
+			return true
+		}
+	}
+	return false
+}
+
+const redacted = "REDACTED"
+
+// redactURL returns u as text, with user information and every query value
+// replaced, as OpenTelemetry's url.full wants it.
+func redactURL(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	safe := *u
+	safe.Fragment, safe.RawFragment = "", ""
+	if safe.User != nil {
+		safe.User = url.UserPassword(redacted, redacted)
+	}
+	if safe.RawQuery != "" {
+		pairs := strings.Split(safe.RawQuery, "&")
+		for i, pair := range pairs {
+			if name, _, found := strings.Cut(pair, "="); found {
+				pairs[i] = name + "=" + redacted
+			} else {
+				pairs[i] = redacted
+			}
+		}
+		safe.RawQuery = strings.Join(pairs, "&")
+	}
+	return safe.String()
+}
+
+// redactText is redactURL for a text that may be no URL at all.
+func redactText(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		rest, _, _ := strings.Cut(s, "?")
+		if _, host, found := strings.Cut(rest, "@"); found {
+			rest = redacted + "@" + host
+		}
+		return fmt.Sprintf("%q", rest)
+	}
+	return redactURL(u)
+}
+
+// redactError replaces the URL that net/http puts into its errors.
+func redactError(err error) error {
+	if e, ok := err.(*url.Error); ok {
+		return &url.Error{Op: e.Op, URL: redactText(e.URL), Err: e.Err}
+	}
+	return err
+}
+
+// urlReason strips the URL from an error of url.Parse.
+func urlReason(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
