@@ -154,7 +154,9 @@ type http2StreamError struct {
 	Cause    error
 }
 
-func (e http2StreamError) Error() string { return fmt.Sprintf("stream %d: code %d", e.StreamID, e.Code) }
+func (e http2StreamError) Error() string {
+	return fmt.Sprintf("stream %d: code %d", e.StreamID, e.Code)
+}
 
 // transientHTTP2 knows the errors of RFC 9113, section 7, after which the same
 // request may succeed. The other errors of the bundled HTTP/2 have unexported

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -32,11 +31,11 @@ type execution struct {
 	initial *snapshot // the request before the first OnAttempt, if there is one
 	turn    uint64    // of a Rotate
 
-	number   int // the attempt under way, or the one to come
-	begun    int // Resty's count of the attempt under way
+	number   int    // the attempt under way, or the one to come
+	begun    int    // Resty's count of the attempt under way
 	next     string // the URL of the next attempt, where it is not Resty's choice
 	ready    bool   // the next attempt may be sent
-	secure   bool // a URL of this request was https
+	secure   bool   // a URL of this request was https
 	bound    *attemptContext
 	parsed   bool // Resty has read the response of this attempt
 	refusal  error
@@ -405,17 +404,6 @@ func (e *execution) streams(resp *resty.Response, err error) *http.Response {
 	return resp.RawResponse
 }
 
-// discard lets go of a response that nobody will see, so that its connection
-// can be used again.
-func discard(resp *resty.Response) {
-	if resp.RawResponse == nil || resp.RawResponse.Body == nil {
-		return
-	}
-	const most = 64 << 10
-	_, _ = io.CopyN(io.Discard, resp.RawResponse.Body, most)
-	_ = resp.RawResponse.Body.Close()
-}
-
 // sleep waits until d has passed or the context has ended.
 func sleep(ctx context.Context, d time.Duration) error {
 	if ctx.Done() == nil {
@@ -434,71 +422,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 	return nil
-}
-
-// A timeout is a context that ends after a time, unless it is disarmed first:
-// the body of a raw response may be read for longer than the attempt took.
-type timeout struct {
-	context.Context
-	cancel  context.CancelCauseFunc
-	timer   *time.Timer
-	expired atomic.Bool
-}
-
-func newTimeout(parent context.Context, limit time.Duration) *timeout {
-	t := &timeout{}
-	t.Context, t.cancel = context.WithCancelCause(parent)
-	t.timer = time.AfterFunc(limit, func() {
-		t.expired.Store(true)
-		t.cancel(attemptTimeoutError(limit))
-	})
-	return t
-}
-
-// Err says "deadline exceeded" to transports that return it as it is.
-func (t *timeout) Err() error {
-	if err := t.Context.Err(); err == nil || !t.expired.Load() {
-		return err
-	}
-	return context.DeadlineExceeded
-}
-
-// attemptTimeoutError is the error of an attempt that took too long. It is a
-// timeout, and context.DeadlineExceeded to errors.Is.
-type attemptTimeoutError time.Duration
-
-func (e attemptTimeoutError) Error() string {
-	return fmt.Sprintf("restyretry: AttemptTimeout of %v exceeded", time.Duration(e))
-}
-func (attemptTimeoutError) Timeout() bool   { return true }
-func (attemptTimeoutError) Temporary() bool { return true }
-func (attemptTimeoutError) Unwrap() error   { return context.DeadlineExceeded }
-
-// release ends what an attempt holds. A response that the caller streams holds
-// it until its body is closed.
-func (a *attemptContext) release(streamed *http.Response) {
-	if a == nil || a.timeout == nil {
-		return
-	}
-	t := a.timeout
-	a.timeout = nil
-	t.timer.Stop()
-	if streamed == nil || streamed.Body == nil {
-		t.cancel(nil)
-		return
-	}
-	streamed.Body = &releasingBody{ReadCloser: streamed.Body, release: func() { t.cancel(nil) }}
-}
-
-type releasingBody struct {
-	io.ReadCloser
-	release func()
-}
-
-func (b *releasingBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.release()
-	return err
 }
 
 // A snapshot is what OnAttempt may change of a request.
