@@ -1,18 +1,432 @@
 package restyretry
 
 import (
+	"bytes"
+	"errors"
 	"io"
+	"net/http"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/go-resty/resty/v2"
 )
 
-// discard lets go of a response that nobody will see, so that its connection
-// can be used again.
-func discard(resp *resty.Response) {
-	if resp.RawResponse == nil || resp.RawResponse.Body == nil {
-		return
+// A body gives every attempt of a request an independent reader of the same
+// bytes. Nothing is ever rewound: the transport may still be sending the body
+// of an attempt whose response came early.
+type body struct {
+	given any                           // Request.Body as the caller set it
+	open  func() (io.ReadCloser, error) // a reader of the whole
+	size  int64                         // -1: not known
+	tape  *tape                         // of a reader that can be read only once
+	made  bool                          // by Resty, for the first attempt
+
+	contentType string // of that attempt
+}
+
+// hold returns the body of a request if it is of a kind that this package
+// sends itself, or nil where it is left to Resty: a value to be encoded, a form,
+// multipart data, none at all.
+func hold(c *resty.Client, r *resty.Request, limit int64) *body {
+	if !sendsBody(c, r) || isMultipart(r) || len(r.FormData)+len(c.FormData) > 0 {
+		return nil
 	}
-	const most = 64 << 10
-	_, _ = io.CopyN(io.Discard, resp.RawResponse.Body, most)
-	_ = resp.RawResponse.Body.Close()
+	b := bodyOf(r.Body, limit)
+	if b != nil {
+		b.given = r.Body
+	}
+	return b
+}
+
+func bodyOf(given any, limit int64) *body {
+	switch v := given.(type) {
+	case []byte:
+		if v == nil {
+			return nil // an error of Resty's
+		}
+		return memory(int64(len(v)), func() io.Reader { return bytes.NewReader(v) })
+	case string:
+		return memory(int64(len(v)), func() io.Reader { return strings.NewReader(v) })
+	case *bytes.Buffer:
+		unread := v.Bytes()
+		return memory(int64(len(unread)), func() io.Reader { return bytes.NewReader(unread) })
+	case *bytes.Reader:
+		return memory(int64(v.Len()), func() io.Reader { own := *v; return &own })
+	case *strings.Reader:
+		return memory(int64(v.Len()), func() io.Reader { own := *v; return &own })
+	case io.Reader:
+		if v == http.NoBody {
+			return nil
+		}
+		if b := sectionOf(v); b != nil {
+			return b
+		}
+		t := &tape{source: v, limit: limit}
+		return &body{open: t.open, size: -1, tape: t}
+	default:
+		return nil
+	}
+}
+
+func memory(size int64, open func() io.Reader) *body {
+	return &body{size: size, open: func() (io.ReadCloser, error) {
+		if size == 0 {
+			return http.NoBody, nil
+		}
+		return io.NopCloser(open()), nil
+	}}
+}
+
+// sectionOf returns the rest of a file, or of anything else that can be read at
+// several places at once. It is nil for pipes, and for files of unknown length
+// such as those below /proc.
+func sectionOf(v io.Reader) *body {
+	at, ok := v.(interface {
+		io.ReaderAt
+		io.Seeker
+	})
+	if !ok {
+		return nil
+	}
+	if f, ok := v.(*os.File); ok {
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			return nil
+		}
+	}
+	start, err := at.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil
+	}
+	end, err := at.Seek(0, io.SeekEnd)
+	if _, back := at.Seek(start, io.SeekStart); err != nil || back != nil || end <= start {
+		return nil
+	}
+	return memory(end-start, func() io.Reader { return io.NewSectionReader(at, start, end-start) })
+}
+
+// placeholder is what Resty gets to see of the body until the raw request is
+// made. In debug mode, where it prints the body or makes a curl command of it,
+// that is the body itself where it is in memory.
+func (b *body) placeholder(debug bool) any {
+	if !debug {
+		return http.NoBody
+	}
+	switch b.given.(type) {
+	case []byte, string:
+		return b.given
+	case *bytes.Buffer, *bytes.Reader, *strings.Reader:
+		own, _ := b.open()
+		return own
+	default:
+		return http.NoBody
+	}
+}
+
+// put makes b the body of a raw request.
+func (b *body) put(hr *http.Request) error {
+	if hr.Header.Get("Content-Length") != "" && b.size < 0 {
+		if err := b.readAll(); err != nil { // SetContentLength asks for it
+			return err
+		}
+	}
+	own, err := b.open()
+	if err != nil {
+		return err
+	}
+	hr.Body, hr.GetBody, hr.ContentLength = own, b.open, b.size
+	if hr.Header.Get("Content-Length") != "" {
+		hr.Header.Set("Content-Length", strconv.FormatInt(b.size, 10))
+	}
+	switch {
+	case b.made:
+		hr.Header.Set("Content-Type", b.contentType) // the boundary, of multipart data
+	case hr.Header.Get("Content-Type") == "":
+		hr.Header.Set("Content-Type", resty.DetectContentType(b.given))
+	}
+	return nil
+}
+
+func (b *body) readAll() error {
+	all, err := io.ReadAll(b.tape.source)
+	if err != nil {
+		return err
+	}
+	in := memory(int64(len(all)), func() io.Reader { return bytes.NewReader(all) })
+	b.open, b.size, b.tape = in.open, in.size, nil
+	return nil
+}
+
+// replayable reports whether the body can be sent once more.
+func (b *body) replayable() bool { return b == nil || b.tape == nil || b.tape.replayable() }
+
+// finish lets go of the reader that the body came from.
+func (b *body) finish() {
+	if b != nil && b.tape != nil {
+		b.tape.finish()
+	}
+}
+
+// madeByResty is the body that Resty made for an attempt, for those to come, or
+// nil where it made none.
+func madeByResty(hr *http.Request) *body {
+	if hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil {
+		return nil
+	}
+	return &body{
+		open: hr.GetBody, size: hr.ContentLength, made: true,
+		contentType: hr.Header.Get("Content-Type"),
+	}
+}
+
+// sendsBody reports whether Resty sends the body of a request with this method.
+func sendsBody(c *resty.Client, r *resty.Request) bool {
+	switch r.Method {
+	case http.MethodHead, http.MethodOptions:
+		return false
+	case http.MethodGet:
+		return c.AllowGetMethodPayload
+	default:
+		return true
+	}
+}
+
+// sameBody reports whether a and b are the same body, not merely an equal one.
+func sameBody(a, b any) bool {
+	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+	if !va.IsValid() || !vb.IsValid() {
+		return va.IsValid() == vb.IsValid()
+	}
+	if va.Type() != vb.Type() {
+		return false
+	}
+	switch va.Kind() {
+	case reflect.Slice:
+		return va.Pointer() == vb.Pointer() && va.Len() == vb.Len()
+	case reflect.Map, reflect.Func:
+		return va.Pointer() == vb.Pointer()
+	default:
+		return va.Comparable() && va.Equal(vb)
+	}
+}
+
+// holds reports whether the state of r has a body to keep.
+func holds(c *resty.Client, r *resty.Request) bool {
+	if !sendsBody(c, r) {
+		return false
+	}
+	switch r.Body.(type) {
+	case nil:
+		return r.RawRequest != nil // see takeBody
+	case []byte, string, io.Reader:
+		return true
+	default:
+		return false
+	}
+}
+
+// takeBody takes the body of the coming attempt out of Resty's hands. before is
+// the execution that the request was in earlier, if it is used again.
+func (e *execution) takeBody(c *resty.Client, before *execution) error {
+	r := e.request
+	e.unhide()
+	if err := e.chooseBody(c, before); err != nil {
+		return err
+	}
+	switch ours := hookOf(c) == ourHook; {
+	case !sendsBody(c, r):
+	case e.body == nil:
+		if r.Body == nil && r.RawRequest != nil {
+			// A request that is used again may still point to a buffer that Resty
+			// has given to another request since, and would send what is in there.
+			e.hide(http.NoBody)
+		}
+	case e.body.made:
+		if !ours {
+			e.body = nil // Resty makes it again
+		} else if r.Body != nil && !r.Debug {
+			e.hide(http.NoBody)
+		}
+	case !ours:
+		return errHookReplaced
+	default:
+		e.hide(e.body.placeholder(r.Debug || !isLastMiddleware(c)))
+	}
+	return nil
+}
+
+// chooseBody finds the body to send: the one it has, unless OnAttempt has set
+// another.
+func (e *execution) chooseBody(c *resty.Client, before *execution) error {
+	r := e.request
+	switch {
+	case e.body != nil && e.body.made:
+		if e.initial != nil && !isMultipart(r) {
+			e.body = nil // OnAttempt may have changed it; Resty makes it again
+		}
+	case e.body != nil && sameBody(r.Body, e.body.given):
+	case before != nil && before.body != nil && before.body.tape != nil && sameBody(r.Body, before.body.given):
+		if !before.body.replayable() {
+			return errors.New("restyretry: Body is a reader that this request has sent before, and longer than MaxReplay")
+		}
+		e.body = before.body
+	default:
+		e.body = hold(c, r, e.policy.MaxReplay)
+	}
+	return nil
+}
+
+// hide lets Resty see something else than the request's body until the raw
+// request has been made.
+func (e *execution) hide(shown any) {
+	e.hidden, e.shown, e.hiding = e.request.Body, shown, true
+	e.request.Body = shown
+}
+
+// unhide puts the request's own body back.
+func (e *execution) unhide() {
+	if e.hiding {
+		e.request.Body = e.hidden
+		e.hidden, e.shown, e.hiding = nil, nil, false
+	}
+}
+
+// putBody gives the raw request of an attempt its body.
+func (e *execution) putBody(c *resty.Client, hr *http.Request) error {
+	if e.number > 1 && e.noAccept && hr.Header.Get("Accept") == hr.Header.Get("Content-Type") {
+		// Resty derives it from the Content-Type that it found out the first time.
+		hr.Header.Del("Accept")
+	}
+	r := e.request
+	// A middleware after ours may have set another body. Resty has forgotten a
+	// reader if SetContentLength made it read it.
+	replaced := e.hiding && r.Body != nil && !sameBody(r.Body, e.shown)
+	if !replaced {
+		e.unhide()
+	}
+	if e.body == nil || replaced || !sendsBody(c, r) {
+		return nil
+	}
+	return e.body.put(hr)
+}
+
+// keepBody remembers the body that Resty made for the attempt that has ended.
+func (e *execution) keepBody() {
+	if e.body == nil {
+		e.body = madeByResty(e.request.RawRequest)
+	}
+}
+
+// canSendAgain reports whether the body of the attempt that has ended can be
+// sent once more. Without our pre-request hook, multipart data cannot: Resty has
+// read its parts.
+func (e *execution) canSendAgain() bool {
+	return e.body.replayable() && (e.bound != nil || !isMultipart(e.request))
+}
+
+// A tape records a reader while it is read for the first time, so that it can
+// be read again from the start. Of several readers only the newest gets
+// anything. Past its limit it records nothing more, and can then be read by the
+// reader that got so far alone.
+type tape struct {
+	source io.Reader
+	limit  int64
+
+	mu   sync.Mutex // held while the source is read, which may take its time
+	kept []byte
+	end  error // the source's
+
+	newest   atomic.Pointer[tapeReader]
+	lost     atomic.Bool // not all that was read is in kept
+	finished atomic.Bool
+	closing  sync.Once
+}
+
+var (
+	errStaleReader = errors.New("restyretry: the body is being sent by a later attempt")
+	errBodyLost    = errors.New("restyretry: the body cannot be sent again: it is longer than MaxReplay, or could not be read")
+)
+
+func (t *tape) open() (io.ReadCloser, error) {
+	if !t.replayable() {
+		return nil, errBodyLost
+	}
+	r := &tapeReader{tape: t}
+	t.newest.Store(r)
+	return r, nil
+}
+
+func (t *tape) replayable() bool { return !t.lost.Load() }
+
+// finish closes the source, as net/http does with a body, but not before the
+// transport has let go of it.
+func (t *tape) finish() {
+	t.finished.Store(true)
+	if newest := t.newest.Load(); newest == nil || newest.closed.Load() {
+		t.close()
+	}
+}
+
+func (t *tape) close() {
+	t.closing.Do(func() {
+		if c, ok := t.source.(io.Closer); ok {
+			_ = c.Close()
+		}
+	})
+}
+
+// record keeps what has been read. A reader that is not the newest any more
+// reads for the newest, which must not miss it.
+func (t *tape) record(p []byte, err error, newest bool) {
+	if err != nil {
+		t.end = err
+		if err != io.EOF {
+			t.lost.Store(true)
+		}
+	}
+	switch {
+	case t.lost.Load():
+	case newest && int64(len(t.kept)+len(p)) > t.limit:
+		t.lost.Store(true)
+		t.kept = nil
+	default:
+		t.kept = append(t.kept, p...)
+	}
+}
+
+type tapeReader struct {
+	tape   *tape
+	at     int
+	closed atomic.Bool
+}
+
+func (r *tapeReader) Read(p []byte) (int, error) {
+	t := r.tape
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.newest.Load() != r || r.closed.Load():
+		return 0, errStaleReader
+	case r.at < len(t.kept):
+		n := copy(p, t.kept[r.at:])
+		r.at += n
+		return n, nil
+	case t.end != nil:
+		return 0, t.end
+	}
+	n, err := t.source.Read(p)
+	t.record(p[:n], err, t.newest.Load() == r)
+	r.at += n
+	return n, err
+}
+
+func (r *tapeReader) Close() error {
+	r.closed.Store(true)
+	if t := r.tape; t.finished.Load() && t.newest.Load() == r {
+		t.close()
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package restyretry
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,13 +15,13 @@ import (
 	"github.com/go-resty/resty/v2"
 )
 
-// cause returns why an attempt asks for another, or "" where it does not. err
-// is the error as Resty has it.
-func (p *policy) cause(a Attempt, err error) Reason {
+// cause returns why an attempt asks for another, or "" where it does not.
+func (e *execution) cause(a Attempt) Reason {
+	p, err := e.policy, e.err
 	switch {
 	case p.retriesStatus(a.StatusCode()):
 		return ReasonStatus
-	case receiving(a.Response, err) && p.Errors != nil && p.Errors(err):
+	case !e.parsed && receiving(a.Response, err) && p.Errors != nil && p.Errors(err):
 		return ReasonError
 	case p.RetryIf != nil && p.RetryIf(a), p.plugin.kept.asksFor(a.Response, err):
 		return ReasonCondition
@@ -38,9 +37,10 @@ func (o *Options) retriesStatus(status int) bool {
 
 // receiving reports whether err came before the response was there in full.
 // Resty knows the size of a body only when it has read it to its end; what
-// fails after that is decoding or an OnAfterResponse.
+// fails after that is decoding or an OnAfterResponse. A bare io.EOF is from
+// decoding an empty body, since readers of bodies have io.ErrUnexpectedEOF.
 func receiving(resp *resty.Response, err error) bool {
-	return err != nil && (resp.RawResponse == nil || resp.Size() == 0)
+	return err != nil && (resp.RawResponse == nil || resp.Size() == 0 && err != io.EOF)
 }
 
 // limit returns what stands against a retry, or "" after setting a.Wait.
@@ -49,10 +49,12 @@ func (e *execution) limit(a *Attempt) Reason {
 	switch {
 	case o.Unless != nil && o.Unless(*a):
 		return ReasonUnless
-	case !o.mayRepeat(a.Method, e.request.RawRequest) && !nothingSent(e.request.RawRequest, e.err):
+	case !o.repeats(a.Method) && !hasKey(e.request.RawRequest) && !e.nothingSent():
 		return ReasonMethod
 	case a.Last():
 		return ReasonAttempts
+	case !e.canSendAgain():
+		return ReasonBody
 	}
 	wait, err := e.wait(*a)
 	if err != nil {
@@ -94,28 +96,36 @@ func (e *execution) start(a Attempt) time.Time {
 	return a.Start
 }
 
-// mayRepeat is the method rule. The key is that of the IETF draft "The
-// Idempotency-Key HTTP Header Field".
-func (o *Options) mayRepeat(method string, raw *http.Request) bool {
-	return raw.Header.Get("Idempotency-Key") != "" ||
-		slices.ContainsFunc(o.Methods, func(m string) bool { return strings.EqualFold(m, method) })
+// repeats reports whether the method may be sent again in any case.
+func (o *Options) repeats(method string) bool {
+	return slices.ContainsFunc(o.Methods, func(m string) bool { return strings.EqualFold(m, method) })
 }
 
-// nothingSent reports whether the error proves that no byte of the request left
-// this machine: the name was not resolved, or the connection not made. It does
-// not prove that of a request that has been redirected before.
-func nothingSent(raw *http.Request, err error) bool {
+// hasKey reports whether the server will know the request again. The key is
+// that of the IETF draft "The Idempotency-Key HTTP Header Field".
+func hasKey(raw *http.Request) bool { return raw.Header.Get("Idempotency-Key") != "" }
+
+// nothingSent reports whether the error proves that no byte of the attempt's
+// request left this machine: the name was not resolved, or the connection not
+// made, and not for a second request after a redirect.
+func (e *execution) nothingSent() bool {
 	var dns *net.DNSError
 	var op *net.OpError
-	if !errors.As(err, &dns) && !(errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")) {
+	if !errors.As(e.err, &dns) && !(errors.As(e.err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")) {
+		return false
+	}
+	if e.bound == nil || e.bound.wire == nil || e.bound.wire.wrote.Load() {
 		return false
 	}
 	var failed *url.Error
-	if !errors.As(err, &failed) {
-		return false
-	}
-	u, err := url.Parse(failed.URL)
-	return err == nil && u.Host == raw.URL.Host && u.Path == raw.URL.Path && u.RawQuery == raw.URL.RawQuery
+	return errors.As(e.err, &failed) && sameURL(failed.URL, e.request.RawRequest.URL)
+}
+
+// sameURL compares a URL of an error, from which the password has been taken,
+// with the request's.
+func sameURL(s string, u *url.URL) bool {
+	failed, err := url.Parse(s)
+	return err == nil && failed.Host == u.Host && failed.Path == u.Path && failed.RawQuery == u.RawQuery
 }
 
 // Transient reports whether an error of the transport may go away by itself: a
@@ -129,8 +139,7 @@ func Transient(err error) bool {
 	if errors.As(err, &dns) {
 		return !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
 	}
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if anyError(err, isTimeout) {
 		return true
 	}
 	var errno syscall.Errno
@@ -138,7 +147,29 @@ func Transient(err error) bool {
 		return slices.Contains(transientErrnos, errno)
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, context.DeadlineExceeded) || transientHTTP2(err)
+		transientHTTP2(err)
+}
+
+// isTimeout asks one error. A *url.Error does not know of a timeout further
+// down.
+func isTimeout(err error) bool {
+	timeout, ok := err.(interface{ Timeout() bool })
+	return ok && timeout.Timeout()
+}
+
+// anyError reports whether err or one that it wraps is such an error.
+func anyError(err error, is func(error) bool) bool {
+	if err == nil || is(err) {
+		return err != nil
+	}
+	switch wrapping := err.(type) {
+	case interface{ Unwrap() error }:
+		return anyError(wrapping.Unwrap(), is)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(wrapping.Unwrap(), func(e error) bool { return anyError(e, is) })
+	default:
+		return false
+	}
 }
 
 var transientErrnos = []syscall.Errno{
@@ -167,14 +198,11 @@ func transientHTTP2(err error) bool {
 	if errors.As(err, &stream) {
 		return slices.Contains([]uint32{protocolError, internalError, refusedStream, cancel, enhanceYourCalm}, stream.Code)
 	}
-	for ; err != nil; err = errors.Unwrap(err) {
+	return anyError(err, func(err error) bool {
 		text := err.Error()
-		if strings.HasPrefix(text, "http2: server sent GOAWAY") || strings.HasPrefix(text, "http2: client connection lost") ||
-			text == "http: server closed idle connection" {
-			return true
-		}
-	}
-	return false
+		return strings.HasPrefix(text, "http2: server sent GOAWAY") || text == "http2: client connection lost" ||
+			text == "http: server closed idle connection"
+	})
 }
 
 // A StatusError is the error of a request whose last response had a status of

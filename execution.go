@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"sync/atomic"
@@ -29,18 +30,28 @@ type execution struct {
 	given   string    // the URL as it was given
 	sent    string    // the URL that Resty made of it for the last attempt
 	initial *snapshot // the request before the first OnAttempt, if there is one
+	results *results  // before the first attempt, if there are any
 	turn    uint64    // of a Rotate
+
+	body     *body // what this package sends, or nil
+	hidden   any   // the request's own Body while Resty sees shown instead
+	shown    any
+	hiding   bool
+	noAccept bool // the first attempt had no Accept header
 
 	number   int    // the attempt under way, or the one to come
 	begun    int    // Resty's count of the attempt under way
+	resent   bool   // Resty's own idea of the URL is that of an earlier use
 	next     string // the URL of the next attempt, where it is not Resty's choice
 	ready    bool   // the next attempt may be sent
 	secure   bool   // a URL of this request was https
 	bound    *attemptContext
+	handed   bool // Resty has got the raw request of this attempt from us
 	parsed   bool // Resty has read the response of this attempt
 	refusal  error
 	done     bool
 	past     []Attempt
+	answer   *resty.Response
 	err      error // of the last attempt, as Resty has it
 	wanted   bool  // the last attempt asked for another
 	retrying bool  // and will get it
@@ -63,6 +74,7 @@ type attemptContext struct {
 	execution *execution // nil for a first attempt without state
 	number    int
 	timeout   *timeout
+	wire      *wire
 }
 
 func (a *attemptContext) Value(key any) any {
@@ -135,7 +147,7 @@ func lastExecution(r *resty.Request) *execution {
 // policyOf returns the policy of a request that has no execution, or nil where
 // the plugin has not seen it sent.
 func policyOf(r *resty.Request) *policy {
-	if r.RawRequest == nil {
+	if r.RawRequest == nil || r.Attempt == 0 {
 		return nil
 	}
 	if a, ok := r.RawRequest.Context().Value(attemptKey{}).(*attemptContext); ok {
@@ -150,13 +162,25 @@ func (p *policy) newExecution(r *resty.Request) *execution {
 	return e
 }
 
+// lateExecution is newExecution for a request that began without, and so had
+// no context of its own. What it has now is Resty's, for the trace.
+func (p *policy) lateExecution(r *resty.Request) *execution {
+	ctx := r.Context()
+	r.SetContext(context.Background())
+	e := p.newExecution(r)
+	if ctx != context.Background() {
+		r.SetContext(&covered{execution: e, values: ctx})
+	}
+	return e
+}
+
 // begin prepares the first attempt.
 func (e *execution) begin(c *resty.Client, before *execution) error {
 	r := e.request
 	if before != nil && r.URL == before.sent {
 		// Send on a request that was used before: Resty left in r.URL what it
 		// made of it, and would add the query parameters once more.
-		r.URL = before.given
+		r.URL, e.resent = before.given, true
 	}
 	e.given = r.URL
 	e.secure = schemeOf(c, r.URL) == "https"
@@ -166,15 +190,23 @@ func (e *execution) begin(c *resty.Client, before *execution) error {
 	if slices.ContainsFunc(e.policy.Hooks, func(h Hooks) bool { return h.OnAttempt != nil }) {
 		e.initial = takeSnapshot(r)
 	}
-	if err := cmp.Or(e.guardList(c), e.direct(c)); err != nil {
-		e.refusal = err
-		return err
+	if before != nil && before.results != nil && r.Error == nil {
+		r.Error = before.results.failure // Resty has forgotten it
 	}
-	return nil
+	if r.Result != nil || r.Error != nil {
+		e.results = takeResults(r)
+	}
+	for _, step := range []func(*resty.Client) error{e.guardList, e.direct} {
+		if e.refusal = step(c); e.refusal != nil {
+			return e.refusal
+		}
+	}
+	e.refusal = e.takeBody(c, before)
+	return e.refusal
 }
 
 // resume lets Resty go on with the attempt that advance has prepared.
-func (e *execution) resume() error {
+func (e *execution) resume(c *resty.Client) error {
 	r := e.request
 	if e.begun == r.Attempt { // called twice for one attempt
 		return nil
@@ -189,8 +221,11 @@ func (e *execution) resume() error {
 	if e.next != "" {
 		r.URL = e.next
 	}
-	r.SetContext(e)
-	return nil
+	if r.Context().Value(executionKey{}) != any(e) {
+		e.cover()
+	}
+	e.refusal = e.takeBody(c, nil)
+	return e.refusal
 }
 
 // bind gives the raw request of an attempt its context and its time limit.
@@ -204,8 +239,43 @@ func (e *execution) bind(hr *http.Request) {
 		a.timeout = newTimeout(parent, limit)
 		a.Context = a.timeout
 	}
+	if !e.policy.repeats(hr.Method) {
+		a.wire = &wire{}
+		a.Context = a.wire.watch(a.Context)
+	}
 	e.bound = a
 	*hr = *hr.WithContext(a)
+	e.cover()
+}
+
+// cover makes the request's context end when the caller's does and not with one
+// that a middleware has made for the attempt, whose values it keeps. Resty takes
+// the end of the request's context for the caller's wish.
+func (e *execution) cover() {
+	switch ctx := e.request.Context().(type) {
+	case *execution:
+		if ctx == e {
+			return
+		}
+	case *covered:
+		if ctx.execution == e {
+			return
+		}
+	}
+	e.request.SetContext(&covered{execution: e, values: e.request.Context()})
+}
+
+// A covered context is an execution with the values of another context.
+type covered struct {
+	*execution
+	values context.Context
+}
+
+func (c *covered) Value(key any) any {
+	if key == (executionKey{}) {
+		return c.execution
+	}
+	return c.values.Value(key)
 }
 
 // upcoming is the attempt that is about to be sent.
@@ -219,25 +289,34 @@ func (e *execution) upcoming() Attempt {
 
 // attempt is the attempt that has just ended.
 func (e *execution) attempt(resp *resty.Response, err error) Attempt {
-	a := e.upcoming()
-	a.Response, a.Err = resp, redactError(err)
-	if resp == nil {
-		return a // never sent
+	if resp == nil && !e.handed { // never sent
+		a := e.upcoming()
+		a.Err = redactError(err)
+		return a
 	}
-	raw := e.request.RawRequest
-	a.Method, a.URL = raw.Method, redactURL(raw.URL)
-	a.Start, a.Took = e.request.Time, time.Since(e.request.Time)
-	return a
+	r := e.request
+	return Attempt{
+		Number: e.number, Max: e.policy.Attempts, Method: r.RawRequest.Method, URL: redactURL(r.RawRequest.URL),
+		Request: r, Response: resp, Err: redactError(err), Start: r.Time, Took: time.Since(r.Time),
+		rand: e.policy.Rand, turn: e.turn, sent: true,
+	}
 }
 
 // judge decides what follows an attempt, and records it. A condition outside
 // this package may have asked for a retry already.
 func (e *execution) judge(resp *resty.Response, err error, asked bool) {
+	e.answer, e.err = resp, err
 	e.bound.release(e.streams(resp, err))
+	e.unhide()
 	e.sent = e.request.URL
+	if e.number == 1 {
+		e.noAccept = e.request.RawRequest.Header.Get("Accept") == ""
+	}
+	if err != nil && resp.RawResponse != nil {
+		_ = resp.RawResponse.Body.Close() // SetOutput leaves it open
+	}
 	a := e.attempt(resp, err)
-	e.err = err
-	cause := e.policy.cause(a, err)
+	cause := e.cause(a)
 	if cause == "" && asked {
 		cause = ReasonCondition
 	}
@@ -306,17 +385,25 @@ func (e *execution) advance(c *resty.Client, resp *resty.Response) error {
 		e.last().Reason = e.endedBy()
 		return fmt.Errorf("restyretry: while waiting for attempt %d: %w", e.number+1, err)
 	}
+	e.keepBody()
 	e.number++
-	e.retrying, e.parsed, e.bound = false, false, nil
+	e.retrying, e.handed, e.parsed, e.bound, e.answer = false, false, false, nil, nil
 	e.initial.restore(e.request)
+	e.results.restore(e.request)
 	e.request.URL = e.given
+	e.request.SetContext(e)
 	if err := e.direct(c); err != nil {
 		e.number--
 		e.last().Reason = ReasonStopped
 		return err
 	}
+	if err := ended(e.Context); err != nil { // OnAttempt may take its time
+		e.number--
+		e.last().Reason = e.endedBy()
+		return fmt.Errorf("restyretry: before attempt %d: %w", e.number+1, err)
+	}
 	e.next, e.ready = "", true
-	if e.request.URL != e.given {
+	if e.request.URL != e.given || e.resent {
 		e.next = e.request.URL
 	}
 	return nil
@@ -331,7 +418,7 @@ func (e *execution) stop() (time.Duration, error) {
 	select {
 	case <-e.request.Context().Done():
 		return time.Hour, nil // does not begin
-	default: // a middleware has put a context of its own before ours
+	default: // without our pre-request hook, a middleware may have put a context of its own before ours
 		return 0, cmp.Or(e.final, errors.New("restyretry: a condition outside the plugin asked for a retry that is not allowed"))
 	}
 }
@@ -356,6 +443,9 @@ func (e *execution) finish(resp *resty.Response, err error, panicked bool) {
 // was the last.
 func (e *execution) conclude(resp *resty.Response, err error, panicked bool) {
 	if !e.judged() {
+		if panicked {
+			resp = e.answer
+		}
 		a := e.attempt(resp, err)
 		switch {
 		case resp == nil && e.refusal != nil:
@@ -383,10 +473,12 @@ func (e *execution) conclude(resp *resty.Response, err error, panicked bool) {
 func (e *execution) putBack() {
 	r := e.request
 	e.sent = r.URL
+	e.unhide()
+	e.body.finish()
 	e.initial.restore(r)
 	r.SetContext(e.Context)
 	if r.RawRequest == nil {
-		return
+		r.RawRequest = &http.Request{Method: r.Method, URL: &url.URL{}, Header: http.Header{}} // never made
 	}
 	if known, _ := r.RawRequest.Context().Value(executionKey{}).(*execution); known != e {
 		// For History. The transport may still be reading the request itself.
@@ -418,10 +510,25 @@ func sleep(ctx context.Context, d time.Duration) error {
 		case <-ctx.Done():
 		}
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	return ended(ctx)
+}
+
+// ended is how a context ended, with the cause if it has one of its own.
+func ended(ctx context.Context) error {
+	err := ctx.Err()
+	if cause := context.Cause(ctx); cause != err { //nolint:errorlint // identity is meant
+		return fmt.Errorf("%w: %w", err, cause)
 	}
-	return nil
+	return err
+}
+
+// A wire tells whether anything of a request has been written to a connection.
+type wire struct{ wrote atomic.Bool }
+
+func (w *wire) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaders: func() { w.wrote.Store(true) },
+	})
 }
 
 // A snapshot is what OnAttempt may change of a request.

@@ -42,6 +42,7 @@ type Attempt struct {
 
 	rand func() float64
 	turn uint64 // which request of a Rotate this is
+	sent bool
 }
 
 // Last reports whether no attempt may follow this one.
@@ -79,6 +80,7 @@ const (
 	ReasonUnless       Reason = "unless"        // Unless
 	ReasonMethod       Reason = "method"        // the method may not be sent again
 	ReasonAttempts     Reason = "attempts"      // as many attempts as allowed
+	ReasonBody         Reason = "body"          // the body was read while it was sent, and cannot be sent again
 	ReasonDeadline     Reason = "deadline"      // the context has ended by its deadline, or would before the next attempt
 	ReasonElapsed      Reason = "elapsed"       // MaxElapsed would be over before the next attempt
 	ReasonCancelled    Reason = "cancelled"     // the caller cancelled the context
@@ -89,7 +91,7 @@ const (
 
 // reasons are those that end a request, in the order of the counters.
 var reasons = [...]Reason{
-	ReasonSucceeded, ReasonNotRetryable, ReasonUnless, ReasonMethod, ReasonAttempts, ReasonDeadline,
+	ReasonSucceeded, ReasonNotRetryable, ReasonUnless, ReasonMethod, ReasonAttempts, ReasonBody, ReasonDeadline,
 	ReasonElapsed, ReasonCancelled, ReasonNotSent, ReasonStopped, ReasonPanic,
 }
 
@@ -109,8 +111,9 @@ type Hooks struct {
 	// a.Number+1.
 	OnRetry func(a Attempt)
 
-	// OnDone runs once for every request that the plugin began, whatever its
-	// end, with its last attempt.
+	// OnDone runs once for every request, whatever its end, with its last
+	// attempt. A request that was refused before the plugin saw it, by Resty or
+	// by a middleware registered before Install, has none.
 	OnDone func(a Attempt)
 }
 

@@ -81,6 +81,12 @@ type Options struct {
 	// [TargetFunc]. Default nil: where the request says.
 	URL Target
 
+	// MaxReplay is how many bytes of a body that can be read only once (an
+	// io.Reader that is not a file, a buffer or the like) are kept while it is
+	// sent, so that it can be sent again. A longer one is sent once, in full, and
+	// not retried. Default 1 MiB.
+	MaxReplay int64
+
 	// RaiseForStatus turns a last response whose status is 400 or more into a
 	// [*StatusError]; the response is returned as well. Default false.
 	RaiseForStatus bool
@@ -133,6 +139,7 @@ func defaults() Options {
 		ServerErrors: true,
 		Errors:       Transient,
 		Wait:         FullJitter(Exponential(100*time.Millisecond, 30*time.Second)),
+		MaxReplay:    1 << 20,
 	}
 }
 
@@ -177,6 +184,9 @@ func (o *Options) validate() error {
 	if o.MaxElapsed < 0 {
 		return fmt.Errorf("restyretry: MaxElapsed is %v, less than 0", o.MaxElapsed)
 	}
+	if o.MaxReplay < 0 {
+		return fmt.Errorf("restyretry: MaxReplay is %d, less than 0", o.MaxReplay)
+	}
 	if list, ok := o.URL.(validator); ok {
 		if err := list.validate(); err != nil {
 			return fmt.Errorf("restyretry: URL: %w", err)
@@ -202,7 +212,13 @@ func isToken(s string) bool {
 // from the first attempt on.
 func (o *Options) needsState() bool {
 	return o.URL != nil || len(o.Hooks) > 0 || o.RetryIf != nil || o.needsHook() ||
-		o.MaxElapsed > 0 || o.RaiseForStatus
+		o.MaxElapsed > 0 || o.RaiseForStatus || o.retriesSuccess()
+}
+
+// retriesSuccess reports whether a response that Resty decodes into the
+// request's result may be followed by another.
+func (o *Options) retriesSuccess() bool {
+	return o.RetryIf != nil || slices.ContainsFunc(o.Statuses, func(s int) bool { return s < 300 })
 }
 
 // needsHook reports whether o asks for something that only Resty's pre-request

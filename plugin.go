@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -98,13 +97,26 @@ func inherit(c *resty.Client) inherited {
 		kept.hooks = append(slices.Clip(kept.hooks), withoutOurs(c.RetryHooks, retryHook)...)
 		return kept
 	}
-	return inherited{
+	kept := inherited{
 		client: c, count: c.RetryCount, minWait: c.RetryWaitTime, maxWait: c.RetryMaxWaitTime,
 		conditions: withoutOurs(c.RetryConditions, condition),
 		hooks:      withoutOurs(c.RetryHooks, retryHook),
 		retryAfter: c.RetryAfter,
 	}
+	if isRegistered(c) { // RetryAfter was changed since; these are of the plugin before
+		kept.count, kept.minWait, kept.maxWait = 0, restyMinWait, restyMaxWait
+	}
+	if kept.maxWait < 0 {
+		kept.maxWait = math.MaxInt32 // nanoseconds, as Resty has it
+	}
+	return kept
 }
+
+// Resty's defaults.
+const (
+	restyMinWait = 100 * time.Millisecond
+	restyMaxWait = 2 * time.Second
+)
 
 // withoutOurs copies list without the function that Install has put there.
 func withoutOurs[F any](list []F, ours F) []F {
@@ -116,8 +128,7 @@ func (i *inherited) defaults() Options {
 	if i.count > 0 {
 		o.Attempts = i.count + 1
 	}
-	untouched := resty.New()
-	if i.minWait != untouched.RetryWaitTime || i.maxWait != untouched.RetryMaxWaitTime {
+	if i.minWait != restyMinWait || i.maxWait != restyMaxWait {
 		o.Wait = restyWait(i.minWait, i.maxWait)
 	}
 	return o
@@ -140,9 +151,7 @@ func (i *inherited) asksFor(resp *resty.Response, err error) bool {
 // So they are the same for a clone, whose lists share memory with the
 // original's, and a second Install has only that one field to change.
 func (p *Plugin) takeOver(c *resty.Client) {
-	registered := slices.ContainsFunc(c.RetryConditions, func(f resty.RetryConditionFunc) bool {
-		return codeOf(f) == codeOf(condition)
-	})
+	registered := isRegistered(c)
 	c.RetryCount = maxAttempts
 	c.RetryWaitTime = 0
 	c.RetryMaxWaitTime = math.MaxInt64
@@ -180,55 +189,8 @@ type owner Plugin
 
 func (*owner) Error() string { return "restyretry: no response" }
 
-// codeOf identifies the code of a function.
-func codeOf(f any) uintptr { return reflect.ValueOf(f).Pointer() }
-
-var (
-	retryAfterCode = codeOf((*Plugin)(nil).retryAfter)
-	preRequestCode = codeOf(preRequest)
-)
-
-type hookOwner int
-
-const (
-	noHook hookOwner = iota
-	ourHook
-	foreignHook
-)
-
-// What Resty does not give out, but has to be known: whether the pre-request
-// hook is ours, and whether a request has retry conditions of its own. They are
-// only looked at. Where a field is missing, we take it that nobody uses it.
-var (
-	preRequestField        = fieldOf[resty.Client]("preReqHook")
-	requestConditionsField = fieldOf[resty.Request]("retryConditions")
-)
-
-func fieldOf[T any](name string) []int {
-	field, _ := reflect.TypeFor[T]().FieldByName(name)
-	return field.Index
-}
-
-func hookOf(c *resty.Client) hookOwner {
-	if preRequestField == nil {
-		return noHook
-	}
-	switch reflect.ValueOf(c).Elem().FieldByIndex(preRequestField).Pointer() {
-	case 0:
-		return noHook
-	case preRequestCode:
-		return ourHook
-	default:
-		return foreignHook
-	}
-}
-
-// hasForeignConditions reports whether a condition that Install has not seen
-// may ask for a retry of r.
-func hasForeignConditions(c *resty.Client, r *resty.Request) bool {
-	return len(c.RetryConditions) != 1 || requestConditionsField == nil ||
-		reflect.ValueOf(r).Elem().FieldByIndex(requestConditionsField).Len() > 0
-}
+// retryAfterCode is the code of every plugin's retryAfter.
+var retryAfterCode = codeOf((*Plugin)(nil).retryAfter)
 
 // intact returns an error that names the setting of the client that was
 // changed after Install.
@@ -241,6 +203,8 @@ func intact(c *resty.Client) error {
 		changed = "RetryWaitTime was changed after Install; set Wait"
 	case c.RetryMaxWaitTime != math.MaxInt64:
 		changed = "RetryMaxWaitTime was changed after Install; set Wait"
+	case c.RetryResetReaders:
+		changed = "RetryResetReaders was changed after Install; there is nothing to set"
 	case len(c.RetryConditions) == 0 || codeOf(c.RetryConditions[0]) != codeOf(condition):
 		changed = "RetryConditions was changed after Install; set RetryIf"
 	case len(c.RetryHooks) == 0 || codeOf(c.RetryHooks[0]) != codeOf(retryHook):
@@ -259,7 +223,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 	}
 	before := lastExecution(r)
 	if before != nil && !before.done {
-		return before.resume()
+		return before.resume(c)
 	}
 	p := pluginOf(c)
 	if p == nil {
@@ -288,49 +252,71 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 // the first attempt on.
 func (p *Plugin) isPlain(c *resty.Client, r *resty.Request, policy *policy) bool {
 	return r.Context() == context.Background() && !policy.needsState() && !p.kept.needsState() &&
-		len(r.QueryParam)+len(c.QueryParam) == 0 && !hasForeignConditions(c, r)
+		len(r.QueryParam)+len(c.QueryParam) == 0 && !hasForeignConditions(c, r) &&
+		isLastMiddleware(c) && r.Error == nil && !holds(c, r) && policy.repeats(r.Method)
 }
 
 func (i *inherited) needsState() bool { return len(i.conditions) > 0 || i.retryAfter != nil }
 
 // withoutHook notices that another pre-request hook has replaced ours.
 func (p *Plugin) withoutHook(policy *policy) error {
-	const how = "pass it as PreRequest in the options instead of SetPreRequestHook"
 	if policy.needsHook() {
-		return errors.New("restyretry: another pre-request hook has replaced the plugin's, which this request needs: " + how)
+		return errHookReplaced
 	}
 	if p.reported.CompareAndSwap(false, true) {
 		logger := policy.Logger
 		if logger == nil {
 			logger = slog.Default()
 		}
-		logger.Warn("restyretry: another pre-request hook has replaced the plugin's: " + how)
+		logger.Warn("restyretry: another pre-request hook has replaced the plugin's: " + chainHook)
 	}
 	return nil
 }
+
+const chainHook = "pass it as PreRequest in the options instead of SetPreRequestHook"
+
+var errHookReplaced = errors.New("restyretry: another pre-request hook has replaced the plugin's, which this request needs: " + chainHook)
 
 // preRequest is Resty's pre-request hook: once per attempt, with the raw
 // request.
 func preRequest(c *resty.Client, hr *http.Request) error {
 	e, _ := hr.Context().Value(executionKey{}).(*execution)
 	if e == nil || e.done || e.request.RawRequest != hr {
+		if !isRegistered(c) {
+			return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
+		}
 		if p := pluginOf(c); p != nil {
 			*hr = *hr.WithContext(p.current.Load().firstIn(hr.Context()))
 		}
 		return nil
 	}
 	e.bind(hr)
-	if e.policy.PreRequest != nil {
-		return e.policy.PreRequest(c, hr)
+	if err := e.putBody(c, hr); err != nil {
+		return err
 	}
+	if e.policy.PreRequest != nil {
+		if err := e.policy.PreRequest(c, hr); err != nil {
+			return err
+		}
+	}
+	if err := e.guardRaw(c, hr); err != nil {
+		return err
+	}
+	e.handed = true
 	return nil
 }
 
 // afterResponse is Resty's OnAfterResponse: once per attempt whose response
 // Resty has read.
-func afterResponse(_ *resty.Client, resp *resty.Response) error {
-	if e := executionOf(resp.Request); e != nil {
-		e.parsed = true
+func afterResponse(c *resty.Client, resp *resty.Response) error {
+	takeBackOutput(c, resp)
+	e := executionOf(resp.Request)
+	if e == nil {
+		return nil
+	}
+	e.parsed = true
+	if e.Context.Err() != nil { // Resty will not ask condition any more
+		return e.statusError(e.attempt(resp, nil))
 	}
 	return nil
 }
@@ -347,7 +333,7 @@ func condition(resp *resty.Response, err error) bool {
 		if policy == nil || err == nil && resp.StatusCode() < http.StatusBadRequest && !policy.retriesStatus(resp.StatusCode()) {
 			return false
 		}
-		e = policy.newExecution(resp.Request)
+		e = policy.lateExecution(resp.Request)
 	}
 	e.judge(resp, err, false)
 	return e.retrying || e.raising
@@ -401,6 +387,9 @@ func succeeded(_ *resty.Client, resp *resty.Response) {
 		e.finish(resp, nil, false)
 	} else if policy := policyOf(resp.Request); policy != nil {
 		policy.plugin.stats.addFirst()
+		if r := resp.Request; r.Context() != context.Background() { // Resty's, for the trace
+			r.SetContext(context.Background())
+		}
 	}
 }
 
@@ -413,7 +402,7 @@ func failed(r *resty.Request, err error) {
 	e := executionOf(r)
 	if e == nil && resp != nil {
 		if policy := policyOf(r); policy != nil {
-			e = policy.newExecution(r)
+			e = policy.lateExecution(r)
 		}
 	}
 	if e != nil {
@@ -470,7 +459,7 @@ func (c *counters) addFirst() {
 
 func (c *counters) add(past []Attempt) {
 	last, sent := past[len(past)-1], uint64(len(past))
-	if last.Response == nil {
+	if !last.sent {
 		sent--
 	}
 	c.requests.Add(1)

@@ -42,7 +42,7 @@ func Exponential(base, limit time.Duration) Strategy {
 func Fibonacci(unit, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
 		current, next := 1.0, 2.0
-		for range a.Number - 1 {
+		for range min(a.Number, maxAttempts) - 1 {
 			current, next = next, current+next
 		}
 		return scale(unit, current, limit)
@@ -74,7 +74,7 @@ func Random(shortest, longest time.Duration) Strategy {
 func Decorrelated(base, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
 		wait := max(base, 0)
-		for range a.Number {
+		for range min(max(a.Number, 1), maxAttempts) {
 			wait = min(between(a, base, scale(wait, 3, limit)), max(limit, 0))
 		}
 		return wait
@@ -98,10 +98,11 @@ func EqualJitter(s Strategy) Strategy {
 // AddJitter waits what s says and up to extra more, but never longer than
 // limit. It is the JitterRetry of aiohttp_retry, which has no such limit.
 func AddJitter(s Strategy, extra, limit time.Duration) Strategy {
+	limit = max(limit, 0)
 	return func(a Attempt) time.Duration {
 		wait, more := max(s(a), 0), between(a, 0, extra)
-		if wait > limit-more {
-			return max(limit, 0)
+		if wait > limit-more { // the sum may overflow
+			return limit
 		}
 		return wait + more
 	}

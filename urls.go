@@ -1,12 +1,14 @@
 package restyretry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -31,6 +33,13 @@ type TargetFunc func(a Attempt) (string, error)
 
 // URL calls f.
 func (f TargetFunc) URL(a Attempt) (string, error) { return f(a) }
+
+func (f TargetFunc) validate() error {
+	if f == nil {
+		return errors.New("the function is nil")
+	}
+	return nil
+}
 
 // URLs sends attempt n to the nth URL; the last one repeats. It overrides an
 // SRV record.
@@ -152,13 +161,22 @@ func (e *execution) direct(c *resty.Client) error {
 	return e.guardCredentials(c)
 }
 
-// guardCredentials refuses to take credentials from https to http.
+// guardCredentials refuses to take credentials from https to http, as far as
+// they are known before the raw request is made.
 func (e *execution) guardCredentials(c *resty.Client) error {
-	next := schemeOf(c, e.request.URL)
-	if next == "http" && e.secure && carriesCredentials(c, e.request) {
+	if schemeOf(c, e.request.URL) == "http" && e.secure && carriesCredentials(c, e.request) {
 		return downgradeError(e.request.URL)
 	}
-	e.secure = e.secure || next == "https"
+	return nil
+}
+
+// guardRaw is guardCredentials for the raw request, whatever a middleware or a
+// path parameter has made of it.
+func (e *execution) guardRaw(c *resty.Client, hr *http.Request) error {
+	e.secure = e.secure || hr.URL.Scheme == "https"
+	if e.secure && hr.URL.Scheme == "http" && hasCredentials(c, hr.Header) {
+		return downgradeError(hr.URL.String())
+	}
 	return nil
 }
 
@@ -190,7 +208,7 @@ func downgradeError(to string) error {
 func schemeOf(c *resty.Client, s string) string {
 	scheme, _, found := strings.Cut(s, "://")
 	if !found || strings.ContainsAny(scheme, "/?#") {
-		scheme, _, _ = strings.Cut(c.BaseURL, "://")
+		scheme, _, _ = strings.Cut(cmp.Or(c.BaseURL, c.HostURL), "://")
 	}
 	return strings.ToLower(scheme)
 }
@@ -200,18 +218,14 @@ func carriesCredentials(c *resty.Client, r *resty.Request) bool {
 		len(r.Cookies) > 0 || len(c.Cookies) > 0 {
 		return true
 	}
-	for _, name := range []string{"Authorization", "Cookie", c.HeaderAuthorizationKey} {
-		if hasHeader(r.Header, name) || hasHeader(c.Header, name) {
-			return true
-		}
-	}
-	return false
+	return hasCredentials(c, r.Header) || hasCredentials(c, c.Header)
 }
 
-// hasHeader also sees a name that was set verbatim, in other letters.
-func hasHeader(h http.Header, name string) bool {
-	for key := range h {
-		if strings.EqualFold(key, name) {
+// hasCredentials also sees a name that was set verbatim, in other letters.
+func hasCredentials(c *resty.Client, h http.Header) bool {
+	for name := range h {
+		if strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "Cookie") ||
+			strings.EqualFold(name, c.HeaderAuthorizationKey) {
 			return true
 		}
 	}
@@ -245,32 +259,54 @@ func redactURL(u *url.URL) string {
 	return safe.String()
 }
 
-// redactText is redactURL for a text that may be no URL at all.
+// redactText is redactURL for a text that may be no URL at all. Of such a text
+// nobody can tell where the password is, so it is shown only where there cannot
+// be one.
 func redactText(s string) string {
 	u, err := url.Parse(s)
-	if err != nil {
-		rest, _, _ := strings.Cut(s, "?")
-		if _, host, found := strings.Cut(rest, "@"); found {
-			rest = redacted + "@" + host
-		}
-		return fmt.Sprintf("%q", rest)
+	switch {
+	case err == nil:
+		return redactURL(u)
+	case strings.ContainsAny(s, "@?#"):
+		return redacted
+	default:
+		return strconv.Quote(s)
 	}
-	return redactURL(u)
 }
 
-// redactError replaces the URL that net/http puts into its errors.
+// redactError redacts the URLs in the text of an error. It is the same error
+// to errors.Is and errors.As.
 func redactError(err error) error {
 	if e, ok := err.(*url.Error); ok {
-		return &url.Error{Op: e.Op, URL: redactText(e.URL), Err: e.Err}
+		inner := redactError(e.Err)
+		if e.Op == "parse" {
+			inner = urlReason(e)
+		}
+		return &url.Error{Op: e.Op, URL: redactText(e.URL), Err: inner}
 	}
-	return err
+	if err == nil || !strings.Contains(err.Error(), "://") {
+		return err
+	}
+	return &redactedError{error: err, text: urlInText.ReplaceAllStringFunc(err.Error(), redactText)}
 }
 
-// urlReason strips the URL from an error of url.Parse.
+var urlInText = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"]*`)
+
+type redactedError struct {
+	error
+	text string
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.error }
+
+// urlReason is why url.Parse failed, without the parts of the URL that it
+// quotes.
 func urlReason(err error) error {
 	var e *url.Error
-	if errors.As(err, &e) {
-		return e.Err
+	if !errors.As(err, &e) {
+		return err
 	}
-	return err
+	reason, _, _ := strings.Cut(e.Err.Error(), "\"")
+	return errors.New(strings.TrimSpace(reason))
 }

@@ -1,0 +1,140 @@
+package restyretry
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+)
+
+// What is read of a response that nobody will see, so that its connection can
+// be used again. Past that a new connection costs less.
+const (
+	drainBytes = 64 << 10
+	drainTime  = 50 * time.Millisecond
+)
+
+// discard lets go of a response that is not the last. What has been read of it
+// can be read again, for a hook, for the history, and for the caller if it
+// becomes the last after all. Of a response that Resty has read already, nothing
+// is left to read, and closing it once more does nothing.
+func discard(resp *resty.Response) {
+	raw := resp.RawResponse
+	if raw == nil || raw.Body == nil {
+		return
+	}
+	from := raw.Body
+	defer from.Close()
+	if len(resp.Body()) > 0 || from == http.NoBody {
+		return
+	}
+	late := time.AfterFunc(drainTime, func() { _ = from.Close() })
+	defer late.Stop()
+	head, err := io.ReadAll(io.LimitReader(from, drainBytes))
+	switch {
+	case len(head) == drainBytes:
+		err = errDiscarded
+	case err == nil:
+		err = io.EOF
+	case len(head) == 0:
+		return // closed
+	}
+	raw.Body = io.NopCloser(io.MultiReader(bytes.NewReader(head), failing{err}))
+}
+
+var errDiscarded = errors.New("restyretry: the rest of this response was discarded for a retry")
+
+// failing is a reader of nothing but an error.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// results are the request's Result and Error as they were before the first
+// attempt. Resty decodes every attempt into the same two values, and forgets
+// the second after a 2xx.
+type results struct {
+	result, failure         any
+	initialResult, emptyErr reflect.Value
+}
+
+func takeResults(r *resty.Request) *results {
+	return &results{
+		result: r.Result, initialResult: pointee(r.Result),
+		failure: r.Error, emptyErr: pointee(r.Error),
+	}
+}
+
+// restore makes both as they were. Without any, the error that Resty has made
+// of the client's error type goes.
+func (s *results) restore(r *resty.Request) {
+	if s == nil {
+		r.Error = nil
+		return
+	}
+	r.Result, r.Error = s.result, s.failure
+	setPointee(s.result, s.initialResult)
+	setPointee(s.failure, s.emptyErr)
+}
+
+// pointee returns a copy of what v points to.
+func pointee(v any) reflect.Value {
+	p := reflect.ValueOf(v)
+	if p.Kind() != reflect.Pointer || p.IsNil() {
+		return reflect.Value{}
+	}
+	own := reflect.New(p.Type().Elem()).Elem()
+	own.Set(p.Elem())
+	return own
+}
+
+func setPointee(v any, to reflect.Value) {
+	if to.IsValid() {
+		reflect.ValueOf(v).Elem().Set(to)
+	}
+}
+
+// takeBackOutput undoes SetOutput for a response that is not the download: the
+// file that Resty has written is read into the response, up to a limit, and
+// removed. What was in the file before the attempt is lost; Resty empties it
+// before anybody is asked.
+func takeBackOutput(c *resty.Client, resp *resty.Response) {
+	path := outputOf(c, resp.Request)
+	if path == "" || resp.StatusCode() < http.StatusMultipleChoices {
+		return
+	}
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return // a device or a link: not ours to remove
+	}
+	resp.SetBody(headOf(path))
+	_ = os.Remove(path)
+}
+
+// headOf returns the first bytes of a file.
+func headOf(path string) []byte {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	head, _ := io.ReadAll(io.LimitReader(f, drainBytes))
+	return head
+}
+
+// outputOf is the path of the file that Resty saves a response into, or "".
+func outputOf(c *resty.Client, r *resty.Request) string {
+	if !savesField.of(r).Bool() {
+		return ""
+	}
+	path := outputField.of(r).String()
+	if dir := directoryField.of(c).String(); dir != "" && !filepath.IsAbs(path) {
+		path = dir + string(filepath.Separator) + path
+	}
+	return filepath.Clean(path)
+}
