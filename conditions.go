@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -40,7 +39,17 @@ func (o *Options) retriesStatus(status int) bool {
 // fails after that is decoding or an OnAfterResponse. A bare io.EOF is from
 // decoding an empty body, since readers of bodies have io.ErrUnexpectedEOF.
 func receiving(resp *resty.Response, err error) bool {
-	return err != nil && (resp.RawResponse == nil || resp.Size() == 0 && err != io.EOF)
+	if err == nil || resp.RawResponse == nil {
+		return err != nil
+	}
+	return resp.Size() == 0 && err != io.EOF && !isBodyless(resp)
+}
+
+// isBodyless reports whether a response ends with its header.
+func isBodyless(resp *resty.Response) bool {
+	status := resp.StatusCode()
+	return resp.RawResponse.ContentLength == 0 || status == http.StatusNoContent ||
+		status == http.StatusNotModified || resp.Request.Method == http.MethodHead
 }
 
 // limit returns what stands against a retry, or "" after setting a.Wait.
@@ -142,12 +151,8 @@ func Transient(err error) bool {
 	if anyError(err, isTimeout) {
 		return true
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return slices.Contains(transientErrnos, errno)
-	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		transientHTTP2(err)
+		anyError(err, isTransientErrno) || transientHTTP2(err)
 }
 
 // isTimeout asks one error. A *url.Error does not know of a timeout further
@@ -170,11 +175,6 @@ func anyError(err error, is func(error) bool) bool {
 	default:
 		return false
 	}
-}
-
-var transientErrnos = []syscall.Errno{
-	syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
-	syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ENETRESET, syscall.EHOSTUNREACH, syscall.EHOSTDOWN,
 }
 
 // http2StreamError takes the stream error of the HTTP/2 that net/http bundles,

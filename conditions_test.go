@@ -570,8 +570,10 @@ func TestConditionErrorsIsNotAskedAboutACompleteResponse(t *testing.T) {
 	xml := func(body string) httpmock.Responder {
 		return httpmock.NewStringResponder(200, body).HeaderSet(http.Header{"Content-Type": {"application/xml"}})
 	}
-	refusing := func(c *resty.Client) {
-		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return io.EOF })
+	refusing := func(err error) func(*resty.Client) {
+		return func(c *resty.Client) {
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return err })
+		}
 	}
 	tests := []struct {
 		name    string
@@ -580,8 +582,9 @@ func TestConditionErrorsIsNotAskedAboutACompleteResponse(t *testing.T) {
 	}{
 		{"wrong XML", xml("<a>"), nil},
 		{"empty XML", xml(""), nil}, // io.EOF
-		{"OnAfterResponse", httpmock.NewStringResponder(200, "OK"), refusing},
-		{"OnAfterResponse without a body", httpmock.NewStringResponder(204, ""), refusing},
+		{"OnAfterResponse", httpmock.NewStringResponder(200, "OK"), refusing(io.EOF)},
+		{"OnAfterResponse, EOF without a body", httpmock.NewStringResponder(204, ""), refusing(io.EOF)},
+		{"OnAfterResponse, another error without a body", httpmock.NewStringResponder(204, ""), refusing(io.ErrUnexpectedEOF)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -138,7 +138,7 @@ func History(r *resty.Request) []Attempt {
 
 // Number returns which attempt the context belongs to, counted from 1, or 0 for
 // a context outside of an attempt. It works with the context of the raw request
-// (in a transport, a cookie jar, an httptrace) and with that of the Resty
+// (in a transport, a dialer, an httptrace) and with that of the Resty
 // request while the attempt lasts.
 func Number(ctx context.Context) int {
 	switch v := ctx.Value(attemptKey{}).(type) {

@@ -112,9 +112,11 @@ type Options struct {
 // Off is an option that allows no retries.
 func Off(o *Options) { o.Attempts = 1 }
 
-// AiohttpRetry is an option with the defaults of Python's aiohttp_retry 2.9.1:
-// 3 attempts, every method it knows, every 5xx, every transport error, waits of
-// 0.1 s doubling to 30 s without jitter. It repeats requests that are not
+// AiohttpRetry is an option with the defaults that Python's aiohttp_retry 2.9.1
+// describes: 3 attempts, every method it knows, every 5xx, every transport
+// error, waits of 0.1 s doubling to 30 s without jitter. (What it really does by
+// default is to retry no error at all, and to wait 0.2 s first.) 501 is in
+// Statuses, as ServerErrors leaves it out. It repeats requests that are not
 // idempotent: an order may be placed twice.
 func AiohttpRetry(o *Options) {
 	o.Attempts = 3

@@ -50,6 +50,9 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 	}
 	p := &Plugin{kept: inherit(client)}
 	made, err := p.policy(p.kept.defaults(), opts)
+	if err != nil && p.kept.count >= maxAttempts {
+		err = fmt.Errorf("%w (the client's RetryCount is %d)", err, p.kept.count)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -282,13 +285,7 @@ var errHookReplaced = errors.New("restyretry: another pre-request hook has repla
 func preRequest(c *resty.Client, hr *http.Request) error {
 	e, _ := hr.Context().Value(executionKey{}).(*execution)
 	if e == nil || e.done || e.request.RawRequest != hr {
-		if !isRegistered(c) {
-			return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
-		}
-		if p := pluginOf(c); p != nil {
-			*hr = *hr.WithContext(p.current.Load().firstIn(hr.Context()))
-		}
-		return nil
+		return preRequestPlain(c, hr)
 	}
 	e.bind(hr)
 	if err := e.putBody(c, hr); err != nil {
@@ -303,6 +300,21 @@ func preRequest(c *resty.Client, hr *http.Request) error {
 		return err
 	}
 	e.handed = true
+	return nil
+}
+
+// preRequestPlain marks the first attempt of a request without state. It
+// notices where there should be state, and refuses to go on without limits.
+func preRequestPlain(c *resty.Client, hr *http.Request) error {
+	if !isRegistered(c) {
+		return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
+	}
+	if !isLastMiddleware(c) {
+		return errors.New("restyretry: a middleware has replaced the context of the request: derive the new one from r.Context()")
+	}
+	if p := pluginOf(c); p != nil {
+		*hr = *hr.WithContext(p.current.Load().firstIn(hr.Context()))
+	}
 	return nil
 }
 

@@ -1695,6 +1695,7 @@ type loopLines []string
 func (l *loopLines) Errorf(format string, v ...any) {
 	*l = append(*l, "ERROR "+fmt.Sprintf(format, v...))
 }
+
 func (l *loopLines) Warnf(format string, v ...any) {
 	*l = append(*l, "WARN "+fmt.Sprintf(format, v...))
 }

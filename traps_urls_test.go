@@ -392,34 +392,56 @@ func TestURLTargets(t *testing.T) {
 		path    string
 		want    []string // the first attempts; the last repeats
 	}{
-		{name: "URLs", target: restyretry.URLs("http://a.test/1", "http://b.test/2"), path: "/own",
-			want: []string{"http://a.test/1", "http://b.test/2"}},
-		{name: "URLs, relative", target: restyretry.URLs("/one", "two"), path: "/own",
-			want: []string{"http://api.test/one", "http://api.test/two"}},
-		{name: "URLs, path parameters", target: restyretry.URLs("http://a.test/{id}", "/v2/{id}"), path: "/own",
+		{
+			name: "URLs", target: restyretry.URLs("http://a.test/1", "http://b.test/2"), path: "/own",
+			want: []string{"http://a.test/1", "http://b.test/2"},
+		},
+		{
+			name: "URLs, relative", target: restyretry.URLs("/one", "two"), path: "/own",
+			want: []string{"http://api.test/one", "http://api.test/two"},
+		},
+		{
+			name: "URLs, path parameters", target: restyretry.URLs("http://a.test/{id}", "/v2/{id}"), path: "/own",
 			prepare: func(r *resty.Request) { r.SetPathParam("id", "a/b") },
-			want:    []string{"http://a.test/a%2Fb", "http://api.test/v2/a%2Fb"}},
-		{name: "URLs, path parameter as host", target: restyretry.URLs("http://{host}/x", "http://b.test:{port}/x"), path: "/own",
+			want:    []string{"http://a.test/a%2Fb", "http://api.test/v2/a%2Fb"},
+		},
+		{
+			name: "URLs, path parameter as host", target: restyretry.URLs("http://{host}/x", "http://b.test:{port}/x"), path: "/own",
 			prepare: func(r *resty.Request) { r.SetPathParams(map[string]string{"host": "a.test", "port": "8080"}) },
-			want:    []string{"http://a.test/x", "http://b.test:8080/x"}},
-		{name: "URLs, query", target: restyretry.URLs("http://a.test/?x=1", "http://b.test/"), path: "/own",
+			want:    []string{"http://a.test/x", "http://b.test:8080/x"},
+		},
+		{
+			name: "URLs, query", target: restyretry.URLs("http://a.test/?x=1", "http://b.test/"), path: "/own",
 			prepare: func(r *resty.Request) { r.SetQueryParam("q", "2") },
-			want:    []string{"http://a.test/?x=1&q=2", "http://b.test/?q=2"}},
-		{name: "BaseURLs", target: restyretry.BaseURLs("http://a.test", "http://b.test/v2/"), path: "/x",
-			want: []string{"http://a.test/x", "http://b.test/v2/x"}},
-		{name: "BaseURLs without slashes", target: restyretry.BaseURLs("http://a.test", "http://b.test/v2"), path: "x",
-			want: []string{"http://a.test/x", "http://b.test/v2/x"}},
-		{name: "BaseURLs, parameters", target: restyretry.BaseURLs("http://a.test", "http://b.test/{tenant}"), path: "/{id}?x=1",
+			want:    []string{"http://a.test/?x=1&q=2", "http://b.test/?q=2"},
+		},
+		{
+			name: "BaseURLs", target: restyretry.BaseURLs("http://a.test", "http://b.test/v2/"), path: "/x",
+			want: []string{"http://a.test/x", "http://b.test/v2/x"},
+		},
+		{
+			name: "BaseURLs without slashes", target: restyretry.BaseURLs("http://a.test", "http://b.test/v2"), path: "x",
+			want: []string{"http://a.test/x", "http://b.test/v2/x"},
+		},
+		{
+			name: "BaseURLs, parameters", target: restyretry.BaseURLs("http://a.test", "http://b.test/{tenant}"), path: "/{id}?x=1",
 			prepare: func(r *resty.Request) {
 				r.SetPathParams(map[string]string{"id": "a b", "tenant": "t"}).SetQueryParam("q", "2")
 			},
-			want: []string{"http://a.test/a%20b?x=1&q=2", "http://b.test/t/a%20b?x=1&q=2"}},
-		{name: "BaseURLs, absolute request", target: restyretry.BaseURLs("http://a.test", "http://b.test"), path: "http://own.test/x",
-			want: []string{"http://own.test/x"}},
-		{name: "BaseURLs, empty path", target: restyretry.BaseURLs("http://a.test", "http://b.test/v2"), path: "",
-			want: []string{"http://a.test/", "http://b.test/v2"}},
-		{name: "TargetFunc", target: function, path: "/x",
-			want: []string{"http://n1.test/x", "http://n2.test/x", "http://n3.test/x", "http://n4.test/x"}},
+			want: []string{"http://a.test/a%20b?x=1&q=2", "http://b.test/t/a%20b?x=1&q=2"},
+		},
+		{
+			name: "BaseURLs, absolute request", target: restyretry.BaseURLs("http://a.test", "http://b.test"), path: "http://own.test/x",
+			want: []string{"http://own.test/x"},
+		},
+		{
+			name: "BaseURLs, empty path", target: restyretry.BaseURLs("http://a.test", "http://b.test/v2"), path: "",
+			want: []string{"http://a.test/", "http://b.test/v2"},
+		},
+		{
+			name: "TargetFunc", target: function, path: "/x",
+			want: []string{"http://n1.test/x", "http://n2.test/x", "http://n3.test/x", "http://n4.test/x"},
+		},
 	}
 	for _, test := range tests {
 		urlBubble(t, test.name, func(t *testing.T) {
