@@ -145,22 +145,25 @@ func defaults() Options {
 	}
 }
 
-// with returns a copy of o, slices included, after the changes.
+// with returns a copy of o after the changes. It shares no slice with o, nor
+// with anything that the functions know of.
 func (o Options) with(changes []func(*Options)) (Options, error) {
-	o.Methods = slices.Clone(o.Methods)
-	o.Statuses = slices.Clone(o.Statuses)
-	o.Hooks = slices.Clone(o.Hooks)
+	o = o.clone()
 	for i, change := range changes {
 		if change == nil {
 			return o, fmt.Errorf("restyretry: option %d is nil", i+1)
 		}
 		change(&o)
 	}
-	// What the functions assigned may be the caller's own slices.
+	own := o.clone()
+	return own, own.validate()
+}
+
+func (o Options) clone() Options {
 	o.Methods = slices.Clone(o.Methods)
 	o.Statuses = slices.Clone(o.Statuses)
 	o.Hooks = slices.Clone(o.Hooks)
-	return o, o.validate()
+	return o
 }
 
 func (o *Options) validate() error {
@@ -255,9 +258,10 @@ func (p *policy) firstIn(ctx context.Context) context.Context {
 }
 
 // With returns a context that changes the options of the requests made with
-// it. Nested calls add up, the innermost last. The functions run once for the
-// context, not once for each request; what they make invalid is the error of
-// the request, before anything is sent.
+// it. Nested calls add up, the innermost last. The functions need not run for
+// each request anew: what they made is kept for the next one on the same
+// client. What they make invalid is the error of the request, before anything
+// is sent.
 func With(ctx context.Context, opts ...func(*Options)) context.Context {
 	if outer, ok := ctx.Value(overridesKey{}).(*overrides); ok {
 		opts = append(slices.Clip(outer.changes), opts...)

@@ -129,7 +129,7 @@ func between(a Attempt, low, high time.Duration) time.Duration {
 	if high <= low {
 		return low
 	}
-	return min(low+time.Duration(a.random()*float64(high-low)), high)
+	return min(max(low+time.Duration(a.random()*float64(high-low)), low), high)
 }
 
 func clampIndex(i, length int) int { return min(max(i, 0), length-1) }
