@@ -2,6 +2,7 @@ package restyretry
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -23,6 +24,7 @@ type body struct {
 	open  func() (io.ReadCloser, error) // a reader of the whole
 	size  int64                         // -1: not known
 	tape  *tape                         // of a reader that can be read only once
+	once  bool                          // given is such a reader
 	made  bool                          // by Resty, for the first attempt
 
 	contentType string // of that attempt
@@ -66,7 +68,7 @@ func bodyOf(given any, limit int64) *body {
 			return b
 		}
 		t := &tape{source: v, limit: limit}
-		return &body{open: t.open, size: -1, tape: t}
+		return &body{open: t.open, size: -1, tape: t, once: true}
 	default:
 		return nil
 	}
@@ -108,13 +110,9 @@ func sectionOf(v io.Reader) *body {
 	return memory(end-start, func() io.Reader { return io.NewSectionReader(at, start, end-start) })
 }
 
-// placeholder is what Resty gets to see of the body until the raw request is
-// made. In debug mode, where it prints the body or makes a curl command of it,
-// that is the body itself where it is in memory.
-func (b *body) placeholder(debug bool) any {
-	if !debug {
-		return http.NoBody
-	}
+// visible is what Resty and the middlewares after ours get to see of the body
+// until the raw request is made, if it is in memory; or nil. Resty copies it.
+func (b *body) visible() any {
 	switch b.given.(type) {
 	case []byte, string:
 		return b.given
@@ -122,7 +120,7 @@ func (b *body) placeholder(debug bool) any {
 		own, _ := b.open()
 		return own
 	default:
-		return http.NoBody
+		return nil
 	}
 }
 
@@ -220,7 +218,7 @@ func holds(c *resty.Client, r *resty.Request) bool {
 	}
 	switch r.Body.(type) {
 	case nil:
-		return r.RawRequest != nil // see takeBody
+		return r.RawRequest != nil || partsOf(r) > 0 // see takeBody
 	case []byte, string, io.Reader:
 		return true
 	default:
@@ -239,21 +237,24 @@ func (e *execution) takeBody(c *resty.Client, before *execution) error {
 	switch ours := hookOf(c) == ourHook; {
 	case !sendsBody(c, r):
 	case e.body == nil:
-		if r.Body == nil && r.RawRequest != nil {
-			// A request that is used again may still point to a buffer that Resty
-			// has given to another request since, and would send what is in there.
+		if r.Body == nil {
+			// Resty would put it there itself, and leave it. And a request that is
+			// used again may still point to a buffer that Resty has given to another
+			// request since, and would send what is in there.
 			e.hide(http.NoBody)
 		}
 	case e.body.made:
 		if !ours {
 			e.body = nil // Resty makes it again
-		} else if r.Body != nil && !r.Debug {
+		} else if r.Body == nil || !r.Debug {
 			e.hide(http.NoBody)
 		}
 	case !ours:
 		return errHookReplaced
+	case r.Debug || !isLastMiddleware(c):
+		e.hide(cmp.Or(e.body.visible(), any(http.NoBody)))
 	default:
-		e.hide(e.body.placeholder(r.Debug || !isLastMiddleware(c)))
+		e.hide(http.NoBody)
 	}
 	return nil
 }
@@ -262,28 +263,51 @@ func (e *execution) takeBody(c *resty.Client, before *execution) error {
 // another.
 func (e *execution) chooseBody(c *resty.Client, before *execution) error {
 	r := e.request
-	switch {
-	case e.body != nil && e.body.made:
-		if e.initial != nil && !isMultipart(r) {
-			e.body = nil // OnAttempt may have changed it; Resty makes it again
+	if e.body != nil && e.body.made {
+		if e.initial == nil || isMultipart(r) {
+			return nil
 		}
-	case e.body != nil && sameBody(r.Body, e.body.given):
-	case before != nil && before.body != nil && before.body.tape != nil && sameBody(r.Body, before.body.given):
-		if !before.body.replayable() {
-			return errors.New("restyretry: Body is a reader that this request has sent before, and longer than MaxReplay")
+		e.body = nil // OnAttempt may have changed it; Resty makes it again
+	}
+	switch {
+	case e.body.isOf(r.Body):
+	case before != nil && before.parts > 0 && isMultipart(r):
+		if before.body == nil || before.parts != partsOf(r) {
+			return errors.New("restyretry: an earlier use of this request has read its multipart readers; set all parts on a new request")
 		}
 		e.body = before.body
+	case before != nil && before.reader.isOf(r.Body):
+		e.body, e.reader = before.reader, before.reader
+	case e.reader.isOf(r.Body): // OnAttempt had set another
+		e.body = e.reader
 	default:
 		e.body = hold(c, r, e.policy.MaxReplay)
+		if e.body != nil && e.body.once {
+			e.reader = e.body
+		}
+	}
+	if !e.body.replayable() {
+		return errors.New("restyretry: Body is a reader that this request has sent before, and longer than MaxReplay")
 	}
 	return nil
 }
+
+// isOf reports whether b is the body that was given as this value.
+func (b *body) isOf(given any) bool { return b != nil && sameBody(b.given, given) }
 
 // hide lets Resty see something else than the request's body until the raw
 // request has been made.
 func (e *execution) hide(shown any) {
 	e.hidden, e.shown, e.hiding = e.request.Body, shown, true
 	e.request.Body = shown
+}
+
+// forgetNoBody undoes what Resty does to a request without a body. A request
+// whose caller set http.NoBody has an execution, which puts it back.
+func forgetNoBody(r *resty.Request) {
+	if r.Body == http.NoBody {
+		r.Body = nil
+	}
 }
 
 // unhide puts the request's own body back.
@@ -300,22 +324,47 @@ func (e *execution) putBody(c *resty.Client, hr *http.Request) error {
 		// Resty derives it from the Content-Type that it found out the first time.
 		hr.Header.Del("Accept")
 	}
-	r := e.request
-	// A middleware after ours may have set another body. Resty has forgotten a
-	// reader if SetContentLength made it read it.
-	replaced := e.hiding && r.Body != nil && !sameBody(r.Body, e.shown)
-	if !replaced {
+	if e.body == nil && e.hiding && hr.ContentLength == 0 && (e.request.Body == nil || sameBody(e.request.Body, e.shown)) {
+		hr.Body, hr.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
+	}
+	theirs, err := e.isReplaced(hr)
+	if !theirs {
 		e.unhide()
 	}
-	if e.body == nil || replaced || !sendsBody(c, r) {
-		return nil
+	if err != nil || e.body == nil || theirs || !sendsBody(c, e.request) {
+		return err
 	}
 	return e.body.put(hr)
 }
 
+// isReplaced reports whether the body of the raw request is what a middleware
+// after ours has made of ours, which then has to have seen it.
+func (e *execution) isReplaced(hr *http.Request) (bool, error) {
+	if !e.hiding || e.body == nil {
+		return false, nil
+	}
+	now, hidden := e.request.Body, e.shown == any(http.NoBody)
+	if now == nil { // SetContentLength made Resty read it
+		if !hidden {
+			return true, nil
+		}
+		now = e.shown
+		if hr.ContentLength > 0 {
+			now = hr.Body
+		}
+	}
+	if sameBody(now, e.shown) {
+		return false, nil
+	}
+	if hidden && !e.body.made {
+		return true, errors.New("restyretry: a middleware has replaced a body that is streamed, and that it could not read: register it before Install")
+	}
+	return true, nil
+}
+
 // keepBody remembers the body that Resty made for the attempt that has ended.
 func (e *execution) keepBody() {
-	if e.body == nil {
+	if e.body == nil && e.request.RawRequest != nil {
 		e.body = madeByResty(e.request.RawRequest)
 	}
 }
@@ -324,7 +373,7 @@ func (e *execution) keepBody() {
 // sent once more. Without our pre-request hook, multipart data cannot: Resty has
 // read its parts.
 func (e *execution) canSendAgain() bool {
-	return e.body.replayable() && (e.bound != nil || !isMultipart(e.request))
+	return e.body.replayable() && (!isMultipart(e.request) || policyOf(e.request) != nil)
 }
 
 // A tape records a reader while it is read for the first time, so that it can

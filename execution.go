@@ -34,6 +34,8 @@ type execution struct {
 	turn    uint64    // of a Rotate
 
 	body     *body // what this package sends, or nil
+	reader   *body // of the request's own reader, if it is one that can be read only once
+	parts    int   // multipart readers, which Resty reads
 	hidden   any   // the request's own Body while Resty sees shown instead
 	shown    any
 	hiding   bool
@@ -167,6 +169,7 @@ func (p *policy) newExecution(r *resty.Request) *execution {
 func (p *policy) lateExecution(r *resty.Request) *execution {
 	ctx := r.Context()
 	r.SetContext(context.Background())
+	forgetNoBody(r)
 	e := p.newExecution(r)
 	if ctx != context.Background() {
 		r.SetContext(&covered{execution: e, values: ctx})
@@ -183,6 +186,7 @@ func (e *execution) begin(c *resty.Client, before *execution) error {
 		r.URL, e.resent = before.given, true
 	}
 	e.given = r.URL
+	e.parts = partsOf(r)
 	e.secure = schemeOf(c, r.URL) == "https"
 	if rotation, ok := e.policy.URL.(*rotation); ok {
 		e.turn = rotation.turn()
@@ -335,6 +339,8 @@ func (e *execution) settle(a Attempt, cause Reason) {
 		a.Reason = cmp.Or(a.Reason, cause)
 	case a.Err == nil && a.StatusCode() < http.StatusBadRequest:
 		a.Reason = ReasonSucceeded
+	case errors.Is(e.err, errBodyLost): // a redirect, or net/http itself, wanted to send it again
+		a.Reason = ReasonBody
 	default:
 		a.Reason = ReasonNotRetryable
 	}
@@ -474,7 +480,10 @@ func (e *execution) putBack() {
 	r := e.request
 	e.sent = r.URL
 	e.unhide()
-	e.body.finish()
+	if e.parts > 0 {
+		e.keepBody()
+	}
+	e.reader.finish()
 	e.initial.restore(r)
 	r.SetContext(e.Context)
 	if r.RawRequest == nil {

@@ -14,6 +14,8 @@ var (
 	directoryField         = unexported[resty.Client, string]("outputDirectory")
 	requestConditionsField = unexported[resty.Request, []resty.RetryConditionFunc]("retryConditions")
 	multipartField         = unexported[resty.Request, bool]("isMultiPart")
+	filesField             = unexported[resty.Request, []*resty.File]("multipartFiles")
+	fieldsField            = unexported[resty.Request, []*resty.MultipartField]("multipartFields")
 	savesField             = unexported[resty.Request, bool]("isSaveResponse")
 	outputField            = unexported[resty.Request, string]("outputFile")
 )
@@ -88,3 +90,6 @@ func isRegistered(c *resty.Client) bool {
 
 // isMultipart reports whether Resty makes the body of r from parts.
 func isMultipart(r *resty.Request) bool { return multipartField.of(r).Bool() }
+
+// partsOf counts the multipart readers of r.
+func partsOf(r *resty.Request) int { return filesField.of(r).Len() + fieldsField.of(r).Len() }

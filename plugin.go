@@ -245,7 +245,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 			return err
 		}
 	}
-	if hooked && p.isPlain(c, r, policy) {
+	if hooked && before == nil && p.isPlain(c, r, policy) {
 		return nil
 	}
 	return policy.newExecution(r).begin(c, before)
@@ -399,6 +399,7 @@ func succeeded(_ *resty.Client, resp *resty.Response) {
 		e.finish(resp, nil, false)
 	} else if policy := policyOf(resp.Request); policy != nil {
 		policy.plugin.stats.addFirst()
+		forgetNoBody(resp.Request)
 		if r := resp.Request; r.Context() != context.Background() { // Resty's, for the trace
 			r.SetContext(context.Background())
 		}

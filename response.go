@@ -59,14 +59,14 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // attempt. Resty decodes every attempt into the same two values, and forgets
 // the second after a 2xx.
 type results struct {
-	result, failure         any
-	initialResult, emptyErr reflect.Value
+	result, failure               any
+	initialResult, initialFailure reflect.Value
 }
 
 func takeResults(r *resty.Request) *results {
 	return &results{
 		result: r.Result, initialResult: pointee(r.Result),
-		failure: r.Error, emptyErr: pointee(r.Error),
+		failure: r.Error, initialFailure: pointee(r.Error),
 	}
 }
 
@@ -79,7 +79,7 @@ func (s *results) restore(r *resty.Request) {
 	}
 	r.Result, r.Error = s.result, s.failure
 	setPointee(s.result, s.initialResult)
-	setPointee(s.failure, s.emptyErr)
+	setPointee(s.failure, s.initialFailure)
 }
 
 // pointee returns a copy of what v points to.
@@ -88,15 +88,59 @@ func pointee(v any) reflect.Value {
 	if p.Kind() != reflect.Pointer || p.IsNil() {
 		return reflect.Value{}
 	}
-	own := reflect.New(p.Type().Elem()).Elem()
-	own.Set(p.Elem())
-	return own
+	return deepCopy(p.Elem(), 0)
 }
 
 func setPointee(v any, to reflect.Value) {
 	if to.IsValid() {
-		reflect.ValueOf(v).Elem().Set(to)
+		reflect.ValueOf(v).Elem().Set(deepCopy(to, 0))
 	}
+}
+
+// deepCopy copies what a decoder may write to: it goes on with the maps, slices
+// and pointers that it finds there. Past some depth, as in a ring of pointers,
+// the copy shares what is below.
+func deepCopy(v reflect.Value, depth int) reflect.Value {
+	const deepest = 32
+	if depth > deepest {
+		return v
+	}
+	own := reflect.New(v.Type()).Elem()
+	own.Set(v)
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			own.Set(reflect.New(v.Type().Elem()))
+			own.Elem().Set(deepCopy(v.Elem(), depth+1))
+		}
+	case reflect.Interface:
+		if !v.IsNil() {
+			own.Set(deepCopy(v.Elem(), depth+1))
+		}
+	case reflect.Map:
+		if !v.IsNil() {
+			own.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+			for at := v.MapRange(); at.Next(); {
+				own.SetMapIndex(at.Key(), deepCopy(at.Value(), depth+1))
+			}
+		}
+	case reflect.Slice:
+		if !v.IsNil() {
+			own.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		}
+		fallthrough
+	case reflect.Array:
+		for i := range v.Len() {
+			own.Index(i).Set(deepCopy(v.Index(i), depth+1))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if own.Field(i).CanSet() {
+				own.Field(i).Set(deepCopy(v.Field(i), depth+1))
+			}
+		}
+	}
+	return own
 }
 
 // takeBackOutput undoes SetOutput for a response that is not the download: the
