@@ -18,6 +18,8 @@ import (
 func (e *execution) cause(a Attempt) Reason {
 	p, err := e.policy, e.err
 	switch {
+	case e.told == "true":
+		return ReasonServer
 	case p.retriesStatus(a.StatusCode()):
 		return ReasonStatus
 	case !e.parsed && receiving(a.Response, err) && p.Errors != nil && p.Errors(err):
@@ -58,43 +60,57 @@ func (e *execution) limit(a *Attempt) Reason {
 	switch {
 	case o.Unless != nil && o.Unless(*a):
 		return ReasonUnless
-	case !o.repeats(a.Method) && !hasKey(e.request.RawRequest) && !e.nothingSent():
+	case e.told == "false":
+		return ReasonServer
+	case e.told != "true" && !o.repeats(a.Method) && !o.hasKey(e.request.RawRequest.Header) && !e.nothingSent():
 		return ReasonMethod
 	case a.Last():
 		return ReasonAttempts
 	case !e.canSendAgain():
 		return ReasonBody
 	}
-	wait, err := e.wait(*a)
-	if err != nil {
-		e.raise(joined(e.err, err))
-		return ReasonStopped
+	now := time.Now()
+	wait, refused := e.wait(*a, now)
+	if refused != "" {
+		return refused
 	}
 	a.Wait = wait
-	now := time.Now()
 	if deadline, ok := e.Context.Deadline(); ok && deadline.Sub(now) <= wait {
 		return ReasonDeadline
 	}
 	if o.MaxElapsed > 0 && o.MaxElapsed-now.Sub(e.start(*a)) < wait {
 		return ReasonElapsed
 	}
+	if !o.Budget.take(now) {
+		return ReasonBudget
+	}
 	return ""
 }
 
-// wait asks the RetryAfter function that the client had before the plugin, and
-// then the strategy.
-func (e *execution) wait(a Attempt) (time.Duration, error) {
-	if kept := &e.policy.plugin.kept; kept.retryAfter != nil {
+// wait asks the RetryAfter function that the client had before the plugin, then
+// the server, and then the strategy. Either of the first two may refuse a retry.
+func (e *execution) wait(a Attempt, now time.Time) (time.Duration, Reason) {
+	o, kept := &e.policy.Options, &e.policy.plugin.kept
+	if kept.retryAfter != nil {
 		switch wait, err := kept.retryAfter(kept.client, a.Response); {
 		case err != nil:
-			return 0, err
+			e.raise(joined(e.err, err))
+			return 0, ReasonStopped
 		case wait > 0:
-			return wait, nil
+			return wait, ""
 		case wait < 0: // as Resty has it
-			return kept.maxWait, nil
+			return kept.maxWait, ""
 		}
 	}
-	return max(e.policy.Wait(a), 0), nil
+	if o.MaxServerWait > 0 {
+		switch asked := serverWait(a.StatusCode(), a.Response.Header(), now); {
+		case asked > o.MaxServerWait:
+			return 0, ReasonServerWait
+		case asked > 0:
+			return asked + between(a, 0, min(asked/10, time.Second)), ""
+		}
+	}
+	return max(o.Wait(a), 0), ""
 }
 
 // start is when the first attempt was sent; a is the one that has just ended.
@@ -112,18 +128,25 @@ func (o *Options) repeats(method string) bool {
 
 // hasKey reports whether the server will know the request again. The key is
 // that of the IETF draft "The Idempotency-Key HTTP Header Field".
-func hasKey(raw *http.Request) bool { return raw.Header.Get("Idempotency-Key") != "" }
+func (o *Options) hasKey(h http.Header) bool {
+	return h.Get("Idempotency-Key") != "" || o.IdempotencyHeader != "" && h.Get(o.IdempotencyHeader) != ""
+}
 
-// nothingSent reports whether the error proves that no byte of the attempt's
-// request left this machine: the name was not resolved, or the connection not
-// made, and not for a second request after a redirect.
+// nothingSent reports whether no server can have seen the attempt's request:
+// its header was not written to any connection, nor that of a request that was
+// redirected to it. A transport that does not say what it writes has to fail
+// with an error that comes before: the name was not resolved, or the connection
+// not made.
 func (e *execution) nothingSent() bool {
+	if e.err == nil || e.bound == nil || e.bound.wire == nil || e.bound.wire.wrote.Load() {
+		return false
+	}
+	if e.bound.wire.asked.Load() {
+		return true
+	}
 	var dns *net.DNSError
 	var op *net.OpError
 	if !errors.As(e.err, &dns) && !(errors.As(e.err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")) {
-		return false
-	}
-	if e.bound == nil || e.bound.wire == nil || e.bound.wire.wrote.Load() {
 		return false
 	}
 	var failed *url.Error

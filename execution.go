@@ -32,6 +32,7 @@ type execution struct {
 	initial *snapshot // the request before the first OnAttempt, if there is one
 	results *results  // before the first attempt, if there are any
 	turn    uint64    // of a Rotate
+	key     string    // of the IdempotencyHeader
 
 	body     *body // what this package sends, or nil
 	reader   *body // of the request's own reader, if it is one that can be read only once
@@ -53,6 +54,7 @@ type execution struct {
 	refusal  error
 	done     bool
 	past     []Attempt
+	told     string // what the server says of a retry: "true", "false" or nothing
 	answer   *resty.Response
 	err      error // of the last attempt, as Resty has it
 	wanted   bool  // the last attempt asked for another
@@ -313,7 +315,12 @@ func (e *execution) judge(resp *resty.Response, err error, asked bool) {
 	e.bound.release(e.streams(resp, err))
 	e.unhide()
 	e.sent = e.request.URL
+	e.told = ""
+	if resp.RawResponse != nil {
+		e.told = shouldRetry(resp.StatusCode(), resp.Header())
+	}
 	if e.number == 1 {
+		e.policy.Budget.request(e.request.Time)
 		e.noAccept = e.request.RawRequest.Header.Get("Accept") == ""
 	}
 	if err != nil && resp.RawResponse != nil {
@@ -531,11 +538,13 @@ func ended(ctx context.Context) error {
 	return err
 }
 
-// A wire tells whether anything of a request has been written to a connection.
-type wire struct{ wrote atomic.Bool }
+// A wire tells what a transport has done with a request: whether it has asked
+// for a connection, and whether it has written the header to one.
+type wire struct{ asked, wrote atomic.Bool }
 
 func (w *wire) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { w.asked.Store(true) },
 		WroteHeaders: func() { w.wrote.Store(true) },
 	})
 }

@@ -71,6 +71,7 @@ const (
 	ReasonStatus    Reason = "status"    // Statuses or ServerErrors
 	ReasonError     Reason = "error"     // Errors
 	ReasonCondition Reason = "condition" // RetryIf, or a retry condition of Resty's
+	ReasonServer    Reason = "server"    // the server said so; also why an attempt was the last
 )
 
 // Why an attempt was the last one.
@@ -82,6 +83,8 @@ const (
 	ReasonAttempts     Reason = "attempts"      // as many attempts as allowed
 	ReasonBody         Reason = "body"          // the body was read while it was sent, and cannot be sent again
 	ReasonDeadline     Reason = "deadline"      // the context has ended by its deadline, or would before the next attempt
+	ReasonServerWait   Reason = "server-wait"   // the server asks for a wait longer than MaxServerWait
+	ReasonBudget       Reason = "budget"        // the Budget is used up
 	ReasonElapsed      Reason = "elapsed"       // MaxElapsed would be over before the next attempt
 	ReasonCancelled    Reason = "cancelled"     // the caller cancelled the context
 	ReasonNotSent      Reason = "not-sent"      // it failed before it was sent: a middleware, a rate limiter, the URL
@@ -92,7 +95,7 @@ const (
 // reasons are those that end a request, in the order of the counters.
 var reasons = [...]Reason{
 	ReasonSucceeded, ReasonNotRetryable, ReasonUnless, ReasonMethod, ReasonAttempts, ReasonBody, ReasonDeadline,
-	ReasonElapsed, ReasonCancelled, ReasonNotSent, ReasonStopped, ReasonPanic,
+	ReasonElapsed, ReasonServer, ReasonServerWait, ReasonBudget, ReasonCancelled, ReasonNotSent, ReasonStopped, ReasonPanic,
 }
 
 // Hooks are callbacks around the attempts of a request. Each may be nil. They

@@ -33,9 +33,10 @@ type Options struct {
 	// Methods are the methods that may be sent again, in any case of letters.
 	// Default GET, HEAD, OPTIONS, TRACE, PUT, DELETE and QUERY, the idempotent
 	// methods of RFC 9110, section 9.2.2, and of the QUERY draft. Any method
-	// may be sent again when the request carries an Idempotency-Key header, or
-	// when the error proves that nothing of it was sent (the name was not
-	// resolved or the connection not made).
+	// may be sent again when the request carries an Idempotency-Key header (or
+	// that of IdempotencyHeader), when the error proves that nothing of it was
+	// sent (the name was not resolved, the connection or its TLS not made), or
+	// when the server says so (x-should-retry: true).
 	Methods []string
 
 	// Statuses are retried, 100 to 599. Default 408, 425 and 429. They are
@@ -67,6 +68,15 @@ type Options struct {
 	// when the plugin was installed.
 	Wait Strategy
 
+	// MaxServerWait is the longest wait that a server may ask for: by
+	// Retry-After and its relatives, see the README. A shorter one takes the place
+	// of Wait, with up to a tenth (at most a second) added at random; a longer
+	// one ends the retrying. Default 1 minute; 0 ignores what servers ask for.
+	MaxServerWait time.Duration
+
+	// Budget bounds the retries of all requests together. Default nil: no bound.
+	Budget *Budget
+
 	// AttemptTimeout is the time an attempt may take until its response has
 	// been read, or its header in case of SetDoNotParseResponse. A timed-out
 	// attempt is retried like any other timeout. Default 0: no limit.
@@ -86,6 +96,17 @@ type Options struct {
 	// sent, so that it can be sent again. A longer one is sent once, in full, and
 	// not retried. Default 1 MiB.
 	MaxReplay int64
+
+	// IdempotencyHeader is the name of a header field, such as Idempotency-Key,
+	// that gets a random key in requests whose method is not idempotent, unless
+	// they have one. The key is the same in every attempt, and makes the method
+	// one that may be sent again. Set it only for servers that honour it. Default
+	// "": none.
+	IdempotencyHeader string
+
+	// AttemptHeader is the name of a header field that tells the server the
+	// number of the attempt, from 1. Default "": none.
+	AttemptHeader string
 
 	// RaiseForStatus turns a last response whose status is 400 or more into a
 	// [*StatusError]; the response is returned as well. Default false.
@@ -126,22 +147,21 @@ func AiohttpRetry(o *Options) {
 	}
 	o.Statuses = []int{http.StatusNotImplemented}
 	o.ServerErrors = true
+	o.MaxServerWait = 0
 	o.Errors = func(error) bool { return true }
 	o.Wait = Exponential(100*time.Millisecond, 30*time.Second)
 }
 
 func defaults() Options {
 	return Options{
-		Attempts: 3,
-		Methods: []string{
-			http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
-			http.MethodPut, http.MethodDelete, "QUERY",
-		},
-		Statuses:     []int{http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests},
-		ServerErrors: true,
-		Errors:       Transient,
-		Wait:         FullJitter(Exponential(100*time.Millisecond, 30*time.Second)),
-		MaxReplay:    1 << 20,
+		Attempts:      3,
+		Methods:       slices.Clone(idempotentMethods),
+		Statuses:      []int{http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests},
+		ServerErrors:  true,
+		Errors:        Transient,
+		Wait:          FullJitter(Exponential(100*time.Millisecond, 30*time.Second)),
+		MaxServerWait: time.Minute,
+		MaxReplay:     1 << 20,
 	}
 }
 
@@ -182,6 +202,18 @@ func (o *Options) validate() error {
 	}
 	if o.Wait == nil {
 		return errors.New("restyretry: Wait is nil; for no wait use Constant(0)")
+	}
+	if o.MaxServerWait < 0 {
+		return fmt.Errorf("restyretry: MaxServerWait is %v, less than 0", o.MaxServerWait)
+	}
+	if err := o.Budget.validate(); err != nil {
+		return fmt.Errorf("restyretry: Budget: %w", err)
+	}
+	if o.IdempotencyHeader != "" && !isToken(o.IdempotencyHeader) {
+		return fmt.Errorf("restyretry: IdempotencyHeader is %q, which is not the name of a header field", o.IdempotencyHeader)
+	}
+	if o.AttemptHeader != "" && !isToken(o.AttemptHeader) {
+		return fmt.Errorf("restyretry: AttemptHeader is %q, which is not the name of a header field", o.AttemptHeader)
 	}
 	if o.AttemptTimeout < 0 {
 		return fmt.Errorf("restyretry: AttemptTimeout is %v, less than 0", o.AttemptTimeout)
@@ -228,7 +260,9 @@ func (o *Options) retriesSuccess() bool {
 
 // needsHook reports whether o asks for something that only Resty's pre-request
 // hook can do.
-func (o *Options) needsHook() bool { return o.AttemptTimeout > 0 || o.PreRequest != nil }
+func (o *Options) needsHook() bool {
+	return o.AttemptTimeout > 0 || o.PreRequest != nil || o.IdempotencyHeader != "" || o.AttemptHeader != ""
+}
 
 // A policy is one set of options of one plugin, as it is never changed again.
 type policy struct {

@@ -291,6 +291,7 @@ func preRequest(c *resty.Client, hr *http.Request) error {
 	if err := e.putBody(c, hr); err != nil {
 		return err
 	}
+	e.putHeaders(hr)
 	if e.policy.PreRequest != nil {
 		if err := e.policy.PreRequest(c, hr); err != nil {
 			return err
@@ -399,6 +400,7 @@ func succeeded(_ *resty.Client, resp *resty.Response) {
 		e.finish(resp, nil, false)
 	} else if policy := policyOf(resp.Request); policy != nil {
 		policy.plugin.stats.addFirst()
+		policy.Budget.request(resp.Request.Time)
 		forgetNoBody(resp.Request)
 		if r := resp.Request; r.Context() != context.Background() { // Resty's, for the trace
 			r.SetContext(context.Background())

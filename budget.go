@@ -1,0 +1,142 @@
+package restyretry
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Budget bounds the retries of all requests that share it, so that a server
+// that is down gets little more than the requests it would get anyway. Make one
+// with [NewBudget] and set it as [Options].Budget, on as many clients as speak
+// to the same server. It is safe for concurrent use.
+type Budget struct {
+	ratio     float64
+	perSecond int
+
+	requests [budgetSlots]requestSlot
+
+	mu      sync.Mutex // for the retries
+	retries [budgetSlots]retrySlot
+}
+
+const (
+	// budgetWindow is the number of seconds that count, the present one included.
+	budgetWindow = 10
+	// budgetSlots leaves room for requests that are counted late.
+	budgetSlots = 16
+)
+
+// A requestSlot counts the requests of one second.
+type requestSlot struct {
+	second atomic.Int64
+	count  atomic.Int64
+}
+
+// A retrySlot counts the retries of one second: those that perSecond allowed,
+// and those that ratio did.
+type retrySlot struct {
+	second       int64
+	free, shared int
+}
+
+// NewBudget returns a budget that allows perSecond retries in each second, and
+// beyond them as many as make up ratio of the requests of the last 10 seconds.
+// A request counts once, however often it is sent. Ratios from 0.1 to 0.2 are
+// usual; choose it smaller than the share of its load that the server can take
+// on top, or the retries keep it down.
+//
+// A ratio below 0, above 1 or not a number, or a perSecond below 0, is an error
+// of [Install], [Plugin.Update] or the request that is to use it.
+func NewBudget(ratio float64, perSecond int) *Budget {
+	return &Budget{ratio: ratio, perSecond: perSecond}
+}
+
+func (b *Budget) validate() error {
+	switch {
+	case b == nil:
+		return nil
+	case math.IsNaN(b.ratio) || b.ratio < 0 || b.ratio > 1:
+		return fmt.Errorf("ratio is %v, not from 0 to 1", b.ratio)
+	case b.perSecond < 0:
+		return fmt.Errorf("perSecond is %d, less than 0", b.perSecond)
+	default:
+		return nil
+	}
+}
+
+// request counts a request that was sent at the given time.
+func (b *Budget) request(at time.Time) {
+	if b == nil {
+		return
+	}
+	second := at.Unix()
+	slot := &b.requests[second&(budgetSlots-1)]
+	if slot.second.Load() != second && !slot.reuse(second) {
+		return
+	}
+	slot.count.Add(1)
+}
+
+// reuse makes a slot that of another second. It is false if the slot is that of
+// a later one already.
+func (s *requestSlot) reuse(second int64) bool {
+	for {
+		old := s.second.Load()
+		if old >= second {
+			return old == second
+		}
+		count := s.count.Load()
+		if s.second.CompareAndSwap(old, second) {
+			s.count.Add(-count)
+			return true
+		}
+	}
+}
+
+// take asks for a retry now.
+func (b *Budget) take(now time.Time) bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	second := now.Unix()
+	slot := &b.retries[second&(budgetSlots-1)]
+	if slot.second != second {
+		*slot = retrySlot{second: second}
+	}
+	if slot.free < b.perSecond {
+		slot.free++
+		return true
+	}
+	if float64(b.shared(second)+1) > b.ratio*float64(b.recent(second)) {
+		return false
+	}
+	slot.shared++
+	return true
+}
+
+// shared is how many retries of the window the ratio has allowed.
+func (b *Budget) shared(second int64) (n int) {
+	for i := range b.retries {
+		if inWindow(b.retries[i].second, second) {
+			n += b.retries[i].shared
+		}
+	}
+	return n
+}
+
+// recent is how many requests there were in the window.
+func (b *Budget) recent(second int64) (n int64) {
+	for i := range b.requests {
+		if inWindow(b.requests[i].second.Load(), second) {
+			n += b.requests[i].count.Load()
+		}
+	}
+	return n
+}
+
+func inWindow(second, now int64) bool { return second <= now && now-second < budgetWindow }
