@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"sync/atomic"
@@ -70,60 +68,6 @@ type (
 	executionKey struct{}
 	attemptKey   struct{}
 )
-
-// An attemptContext is the context of one attempt's raw request.
-type attemptContext struct {
-	context.Context
-	policy    *policy
-	execution *execution // nil for a first attempt without state
-	number    int
-	timeout   *timeout
-	wire      *wire
-}
-
-func (a *attemptContext) Value(key any) any {
-	switch key {
-	case attemptKey{}:
-		return a
-	case executionKey{}:
-		if a.execution != nil {
-			return a.execution
-		}
-	}
-	return a.Context.Value(key)
-}
-
-func (e *execution) Value(key any) any {
-	switch key {
-	case executionKey{}:
-		return e
-	case attemptKey{}:
-		if !e.done {
-			return e
-		}
-	}
-	return e.Context.Value(key)
-}
-
-func (e *execution) Done() <-chan struct{} {
-	if e.stopped.Load() {
-		return closed
-	}
-	return e.Context.Done()
-}
-
-func (e *execution) Err() error {
-	if e.stopped.Load() {
-		return e.final
-	}
-	return e.Context.Err()
-}
-
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 // executionOf returns the execution that r is in, or nil.
 func executionOf(r *resty.Request) *execution {
@@ -252,36 +196,6 @@ func (e *execution) bind(hr *http.Request) {
 	e.bound = a
 	*hr = *hr.WithContext(a)
 	e.cover()
-}
-
-// cover makes the request's context end when the caller's does and not with one
-// that a middleware has made for the attempt, whose values it keeps. Resty takes
-// the end of the request's context for the caller's wish.
-func (e *execution) cover() {
-	switch ctx := e.request.Context().(type) {
-	case *execution:
-		if ctx == e {
-			return
-		}
-	case *covered:
-		if ctx.execution == e {
-			return
-		}
-	}
-	e.request.SetContext(&covered{execution: e, values: e.request.Context()})
-}
-
-// A covered context is an execution with the values of another context.
-type covered struct {
-	*execution
-	values context.Context
-}
-
-func (c *covered) Value(key any) any {
-	if key == (executionKey{}) {
-		return c.execution
-	}
-	return c.values.Value(key)
 }
 
 // upcoming is the attempt that is about to be sent.
@@ -537,47 +451,3 @@ func ended(ctx context.Context) error {
 	}
 	return err
 }
-
-// A wire tells what a transport has done with a request: whether it has asked
-// for a connection, and whether it has written the header to one.
-type wire struct{ asked, wrote atomic.Bool }
-
-func (w *wire) watch(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:      func(string) { w.asked.Store(true) },
-		WroteHeaders: func() { w.wrote.Store(true) },
-	})
-}
-
-// A snapshot is what OnAttempt may change of a request.
-type snapshot struct {
-	method, token, authScheme string
-	userInfo                  *resty.User
-	cookies                   []*http.Cookie
-	body                      any
-	header                    http.Header
-	query, form               url.Values
-	path, rawPath             map[string]string
-}
-
-func takeSnapshot(r *resty.Request) *snapshot {
-	return &snapshot{
-		method: r.Method, token: r.Token, authScheme: r.AuthScheme, userInfo: r.UserInfo,
-		cookies: slices.Clone(r.Cookies), body: r.Body, header: r.Header.Clone(),
-		query: cloneValues(r.QueryParam), form: cloneValues(r.FormData),
-		path: maps.Clone(r.PathParams), rawPath: maps.Clone(r.RawPathParams),
-	}
-}
-
-// restore does nothing to r without a snapshot.
-func (s *snapshot) restore(r *resty.Request) {
-	if s == nil {
-		return
-	}
-	r.Method, r.Token, r.AuthScheme, r.UserInfo = s.method, s.token, s.authScheme, s.userInfo
-	r.Cookies, r.Body, r.Header = slices.Clone(s.cookies), s.body, s.header.Clone()
-	r.QueryParam, r.FormData = cloneValues(s.query), cloneValues(s.form)
-	r.PathParams, r.RawPathParams = maps.Clone(s.path), maps.Clone(s.rawPath)
-}
-
-func cloneValues(v url.Values) url.Values { return url.Values(http.Header(v).Clone()) }

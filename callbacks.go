@@ -1,0 +1,230 @@
+package restyretry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+)
+
+// What Resty calls, in this order: beforeRequest, preRequest and afterResponse
+// for every attempt; condition after it; retryHook and retryAfter before a
+// retry; and one of succeeded, failed and panicked at the end. Each finds the
+// execution of the request, or the plugin in the client, and hands over.
+
+// beforeRequest is Resty's OnBeforeRequest: once per attempt, and for
+// GenerateCurlCommand, which is attempt 0.
+func beforeRequest(c *resty.Client, r *resty.Request) error {
+	if r.Attempt == 0 {
+		return nil
+	}
+	before := lastExecution(r)
+	if before != nil && !before.done {
+		return before.resume(c)
+	}
+	p := pluginOf(c)
+	if p == nil {
+		return errors.New("restyretry: the client's RetryAfter was changed after Install; set Wait in the options instead")
+	}
+	if err := intact(c); err != nil {
+		return err
+	}
+	policy, err := p.resolve(r.Context())
+	if err != nil {
+		return err
+	}
+	hooked := hookOf(c) == ourHook
+	if !hooked {
+		if err := p.withoutHook(policy); err != nil {
+			return err
+		}
+	}
+	if hooked && before == nil && p.isPlain(c, r, policy) {
+		return nil
+	}
+	return policy.newExecution(r).begin(c, before)
+}
+
+// isPlain reports whether nothing about a request has to be remembered from
+// the first attempt on.
+func (p *Plugin) isPlain(c *resty.Client, r *resty.Request, policy *policy) bool {
+	return r.Context() == context.Background() && !policy.needsState() && !p.kept.needsState() &&
+		len(r.QueryParam)+len(c.QueryParam) == 0 && !hasForeignConditions(c, r) &&
+		isLastMiddleware(c) && r.Error == nil && !holds(c, r) && policy.repeats(r.Method)
+}
+
+func (i *inherited) needsState() bool { return len(i.conditions) > 0 || i.retryAfter != nil }
+
+// withoutHook notices that another pre-request hook has replaced ours.
+func (p *Plugin) withoutHook(policy *policy) error {
+	if policy.needsHook() {
+		return errHookReplaced
+	}
+	if p.reported.CompareAndSwap(false, true) {
+		logger := policy.Logger
+		if logger == nil {
+			logger = slog.Default()
+		}
+		logger.Warn("restyretry: another pre-request hook has replaced the plugin's: " + chainHook)
+	}
+	return nil
+}
+
+const chainHook = "pass it as PreRequest in the options instead of SetPreRequestHook"
+
+var errHookReplaced = errors.New("restyretry: another pre-request hook has replaced the plugin's, which this request needs: " + chainHook)
+
+// preRequest is Resty's pre-request hook: once per attempt, with the raw
+// request.
+func preRequest(c *resty.Client, hr *http.Request) error {
+	e, _ := hr.Context().Value(executionKey{}).(*execution)
+	if e == nil || e.done || e.request.RawRequest != hr {
+		return preRequestPlain(c, hr)
+	}
+	e.bind(hr)
+	if err := e.putBody(c, hr); err != nil {
+		return err
+	}
+	e.putHeaders(hr)
+	if e.policy.PreRequest != nil {
+		if err := e.policy.PreRequest(c, hr); err != nil {
+			return err
+		}
+	}
+	if err := e.guardRaw(c, hr); err != nil {
+		return err
+	}
+	e.handed = true
+	return nil
+}
+
+// preRequestPlain marks the first attempt of a request without state. It
+// notices where there should be state, and refuses to go on without limits.
+func preRequestPlain(c *resty.Client, hr *http.Request) error {
+	if !isRegistered(c) {
+		return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
+	}
+	if !isLastMiddleware(c) {
+		return errors.New("restyretry: a middleware has replaced the context of the request: derive the new one from r.Context()")
+	}
+	if p := pluginOf(c); p != nil {
+		*hr = *hr.WithContext(p.current.Load().firstIn(hr.Context()))
+	}
+	return nil
+}
+
+// afterResponse is Resty's OnAfterResponse: once per attempt whose response
+// Resty has read.
+func afterResponse(c *resty.Client, resp *resty.Response) error {
+	takeBackOutput(c, resp)
+	e := executionOf(resp.Request)
+	if e == nil {
+		return nil
+	}
+	e.parsed = true
+	if e.Context.Err() != nil { // Resty will not ask condition any more
+		return e.statusError(e.attempt(resp, nil))
+	}
+	return nil
+}
+
+// condition is Resty's retry condition: once per attempt, unless a condition of
+// the request's own has already asked for a retry, or the context has ended.
+func condition(resp *resty.Response, err error) bool {
+	if resp == nil {
+		return false // nothing was sent, and nothing will be better next time
+	}
+	e := executionOf(resp.Request)
+	if e == nil {
+		policy := policyOf(resp.Request)
+		if policy == nil || err == nil && resp.StatusCode() < http.StatusBadRequest && !policy.retriesStatus(resp.StatusCode()) {
+			return false
+		}
+		e = policy.lateExecution(resp.Request)
+	}
+	e.judge(resp, err, false)
+	return e.retrying || e.raising
+}
+
+// retryHook is Resty's retry hook. It comes after all conditions and has the
+// error, which RetryAfter has not; so it is here that a condition outside this
+// package is noticed.
+func retryHook(resp *resty.Response, err error) {
+	if resp == nil {
+		return
+	}
+	e := executionOf(resp.Request)
+	switch {
+	case e == nil:
+	case !e.judged():
+		e.judge(resp, err, true)
+	case !e.wanted && !e.raising && e.Context.Err() == nil:
+		a := *e.last()
+		e.past = e.past[:len(e.past)-1]
+		e.settle(a, ReasonCondition)
+	}
+}
+
+// retryAfter is Resty's RetryAfter: once per retry, before the wait. By then
+// all is decided, and the wait is ours.
+func (p *Plugin) retryAfter(c *resty.Client, resp *resty.Response) (time.Duration, error) {
+	if resp == nil {
+		return 0, (*owner)(p)
+	}
+	e := executionOf(resp.Request)
+	if e == nil {
+		return 0, errors.New("restyretry: a retry of a request that the plugin has not seen")
+	}
+	if e.retrying {
+		err := e.advance(c, resp)
+		if err == nil {
+			return 1, nil
+		}
+		e.final = joined(e.err, err)
+	}
+	return e.stop()
+}
+
+// succeeded is Resty's OnSuccess.
+func succeeded(_ *resty.Client, resp *resty.Response) {
+	if resp == nil {
+		return
+	}
+	if e := executionOf(resp.Request); e != nil {
+		e.finish(resp, nil, false)
+	} else if policy := policyOf(resp.Request); policy != nil {
+		policy.plugin.stats.addFirst()
+		policy.Budget.request(resp.Request.Time)
+		forgetNoBody(resp.Request)
+		if r := resp.Request; r.Context() != context.Background() { // Resty's, for the trace
+			r.SetContext(context.Background())
+		}
+	}
+}
+
+// failed is Resty's OnError.
+func failed(r *resty.Request, err error) {
+	var resp *resty.Response
+	if answered, ok := err.(*resty.ResponseError); ok {
+		resp, err = answered.Response, answered.Err
+	}
+	e := executionOf(r)
+	if e == nil && resp != nil {
+		if policy := policyOf(r); policy != nil {
+			e = policy.lateExecution(r)
+		}
+	}
+	if e != nil {
+		e.finish(resp, err, false)
+	}
+}
+
+// panicked is Resty's OnPanic.
+func panicked(r *resty.Request, err error) {
+	if e := executionOf(r); e != nil {
+		e.finish(nil, err, true)
+	}
+}

@@ -1,0 +1,171 @@
+package restyretry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+)
+
+// An attemptContext is the context of one attempt's raw request.
+type attemptContext struct {
+	context.Context
+	policy    *policy
+	execution *execution // nil for a first attempt without state
+	number    int
+	timeout   *timeout
+	wire      *wire
+}
+
+func (a *attemptContext) Value(key any) any {
+	switch key {
+	case attemptKey{}:
+		return a
+	case executionKey{}:
+		if a.execution != nil {
+			return a.execution
+		}
+	}
+	return a.Context.Value(key)
+}
+
+func (e *execution) Value(key any) any {
+	switch key {
+	case executionKey{}:
+		return e
+	case attemptKey{}:
+		if !e.done {
+			return e
+		}
+	}
+	return e.Context.Value(key)
+}
+
+func (e *execution) Done() <-chan struct{} {
+	if e.stopped.Load() {
+		return closed
+	}
+	return e.Context.Done()
+}
+
+func (e *execution) Err() error {
+	if e.stopped.Load() {
+		return e.final
+	}
+	return e.Context.Err()
+}
+
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// cover makes the request's context end when the caller's does and not with one
+// that a middleware has made for the attempt, whose values it keeps. Resty takes
+// the end of the request's context for the caller's wish.
+func (e *execution) cover() {
+	switch ctx := e.request.Context().(type) {
+	case *execution:
+		if ctx == e {
+			return
+		}
+	case *covered:
+		if ctx.execution == e {
+			return
+		}
+	}
+	e.request.SetContext(&covered{execution: e, values: e.request.Context()})
+}
+
+// A covered context is an execution with the values of another context.
+type covered struct {
+	*execution
+	values context.Context
+}
+
+func (c *covered) Value(key any) any {
+	if key == (executionKey{}) {
+		return c.execution
+	}
+	return c.values.Value(key)
+}
+
+// A wire tells what a transport has done with a request: whether it has asked
+// for a connection, and whether it has written the header to one.
+type wire struct{ asked, wrote atomic.Bool }
+
+func (w *wire) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { w.asked.Store(true) },
+		WroteHeaders: func() { w.wrote.Store(true) },
+	})
+}
+
+// A timeout is a context that ends after a time, unless it is disarmed first:
+// the body of a raw response may be read for longer than the attempt took.
+type timeout struct {
+	context.Context
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer
+	expired atomic.Bool
+}
+
+func newTimeout(parent context.Context, limit time.Duration) *timeout {
+	t := &timeout{}
+	t.Context, t.cancel = context.WithCancelCause(parent)
+	t.timer = time.AfterFunc(limit, func() {
+		t.expired.Store(true)
+		t.cancel(attemptTimeoutError(limit))
+	})
+	return t
+}
+
+// Err says "deadline exceeded" to transports that return it as it is.
+func (t *timeout) Err() error {
+	if err := t.Context.Err(); err == nil || !t.expired.Load() {
+		return err
+	}
+	return context.DeadlineExceeded
+}
+
+// attemptTimeoutError is the error of an attempt that took too long. It is a
+// timeout, and context.DeadlineExceeded to errors.Is.
+type attemptTimeoutError time.Duration
+
+func (e attemptTimeoutError) Error() string {
+	return fmt.Sprintf("restyretry: AttemptTimeout of %v exceeded", time.Duration(e))
+}
+func (attemptTimeoutError) Timeout() bool   { return true }
+func (attemptTimeoutError) Temporary() bool { return true }
+func (attemptTimeoutError) Unwrap() error   { return context.DeadlineExceeded }
+
+// release ends what an attempt holds. A response that the caller streams holds
+// it until its body is closed.
+func (a *attemptContext) release(streamed *http.Response) {
+	if a == nil || a.timeout == nil {
+		return
+	}
+	t := a.timeout
+	a.timeout = nil
+	t.timer.Stop()
+	if streamed == nil || streamed.Body == nil {
+		t.cancel(nil)
+		return
+	}
+	streamed.Body = &releasingBody{ReadCloser: streamed.Body, release: func() { t.cancel(nil) }}
+}
+
+type releasingBody struct {
+	io.ReadCloser
+	release func()
+}
+
+func (b *releasingBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.release()
+	return err
+}
