@@ -1,0 +1,5 @@
+//go:build !race
+
+package restyretry_test
+
+const raceDetector = false
