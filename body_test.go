@@ -589,8 +589,10 @@ func TestBodyOfAnotherRequestIsNeverSent(t *testing.T) {
 
 // H1: without our hook, what Resty would send is empty.
 func TestBodyIsNotSentWhenTheHookIsReplaced(t *testing.T) {
-	held := []string{"string", "bytes", "bytes.Buffer", "bytes.Reader", "strings.Reader", "os.File", "io.SectionReader",
-		"plain reader", "pipe", "io.MultiReader"}
+	held := []string{
+		"string", "bytes", "bytes.Buffer", "bytes.Reader", "strings.Reader", "os.File", "io.SectionReader",
+		"plain reader", "pipe", "io.MultiReader",
+	}
 	for _, kind := range bodyKinds() {
 		t.Run(kind.name, func(t *testing.T) {
 			c, got := bodyMocked(t, []int{200}, bodySilent)
