@@ -16,7 +16,7 @@ type Budget struct {
 	ratio     float64
 	perSecond int
 
-	requests [budgetSlots]requestSlot
+	requests [budgetShards][budgetSlots]requestSlot
 
 	mu      sync.Mutex // for the retries
 	retries [budgetSlots]retrySlot
@@ -27,13 +27,15 @@ const (
 	budgetWindow = 10
 	// budgetSlots leaves room for requests that are counted late.
 	budgetSlots = 16
+	// budgetShards keeps processors from counting in the same place at once.
+	budgetShards = 16
 )
 
-// A requestSlot counts the requests of one second.
-type requestSlot struct {
-	second atomic.Int64
-	count  atomic.Int64
-}
+// A requestSlot counts the requests of one second: the second above countBits,
+// the count below, in one word so that nobody sees one without the other.
+type requestSlot struct{ atomic.Uint64 }
+
+const countBits = 28 // 268 million requests in a second
 
 // A retrySlot counts the retries of one second: those that perSecond allowed,
 // and those that ratio did.
@@ -44,9 +46,11 @@ type retrySlot struct {
 
 // NewBudget returns a budget that allows perSecond retries in each second, and
 // beyond them as many as make up ratio of the requests of the last 10 seconds.
-// A request counts once, however often it is sent. Ratios from 0.1 to 0.2 are
-// usual; choose it smaller than the share of its load that the server can take
-// on top, or the retries keep it down.
+// A request counts once, when its first attempt ends, however often it is sent.
+// Ratios from 0.1 to 0.2 are usual; choose it smaller than the share of its load
+// that the server can take on top, or the retries keep it down. perSecond is for
+// clients with few requests: below one request a second, a ratio of 0.1 alone
+// allows no retry at all.
 //
 // A ratio below 0, above 1 or not a number, or a perSecond below 0, is an error
 // of [Install], [Plugin.Update] or the request that is to use it.
@@ -67,31 +71,23 @@ func (b *Budget) validate() error {
 	}
 }
 
-// request counts a request that was sent at the given time.
+// request counts a request whose first attempt ended at the given time.
 func (b *Budget) request(at time.Time) {
 	if b == nil {
 		return
 	}
-	second := at.Unix()
-	slot := &b.requests[second&(budgetSlots-1)]
-	if slot.second.Load() != second && !slot.reuse(second) {
-		return
-	}
-	slot.count.Add(1)
-}
-
-// reuse makes a slot that of another second. It is false if the slot is that of
-// a later one already.
-func (s *requestSlot) reuse(second int64) bool {
+	second := uint64(at.Unix())
+	shard := uint(at.Nanosecond()) / 64 % budgetShards // as good as random
+	slot := &b.requests[shard][second%budgetSlots]
 	for {
-		old := s.second.Load()
-		if old >= second {
-			return old == second
-		}
-		count := s.count.Load()
-		if s.second.CompareAndSwap(old, second) {
-			s.count.Add(-count)
-			return true
+		switch old := slot.Load(); {
+		case old>>countBits == second:
+			slot.Add(1)
+			return
+		case old>>countBits > second: // counted too late
+			return
+		case slot.CompareAndSwap(old, second<<countBits|1):
+			return
 		}
 	}
 }
@@ -132,8 +128,11 @@ func (b *Budget) shared(second int64) (n int) {
 // recent is how many requests there were in the window.
 func (b *Budget) recent(second int64) (n int64) {
 	for i := range b.requests {
-		if inWindow(b.requests[i].second.Load(), second) {
-			n += b.requests[i].count.Load()
+		for j := range b.requests[i] {
+			slot := b.requests[i][j].Load()
+			if inWindow(int64(slot>>countBits), second) {
+				n += int64(slot & (1<<countBits - 1))
+			}
 		}
 	}
 	return n

@@ -140,7 +140,7 @@ func condition(resp *resty.Response, err error) bool {
 	e := executionOf(resp.Request)
 	if e == nil {
 		policy := policyOf(resp.Request)
-		if policy == nil || err == nil && resp.StatusCode() < http.StatusBadRequest && !policy.retriesStatus(resp.StatusCode()) {
+		if policy == nil || err == nil && policy.isDone(resp) {
 			return false
 		}
 		e = policy.lateExecution(resp.Request)
@@ -197,7 +197,7 @@ func succeeded(_ *resty.Client, resp *resty.Response) {
 		e.finish(resp, nil, false)
 	} else if policy := policyOf(resp.Request); policy != nil {
 		policy.plugin.stats.addFirst()
-		policy.Budget.request(resp.Request.Time)
+		policy.Budget.request(resp.ReceivedAt())
 		forgetNoBody(resp.Request)
 		if r := resp.Request; r.Context() != context.Background() { // Resty's, for the trace
 			r.SetContext(context.Background())

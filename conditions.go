@@ -31,6 +31,12 @@ func (e *execution) cause(a Attempt) Reason {
 	}
 }
 
+// isDone reports whether nothing at all is to be said of a response.
+func (o *Options) isDone(resp *resty.Response) bool {
+	status := resp.StatusCode()
+	return status < http.StatusBadRequest && !o.retriesStatus(status) && shouldRetry(status, resp.Header()) == ""
+}
+
 func (o *Options) retriesStatus(status int) bool {
 	return o.ServerErrors && status >= 500 && status != http.StatusNotImplemented ||
 		slices.Contains(o.Statuses, status)
@@ -104,7 +110,7 @@ func (e *execution) wait(a Attempt, now time.Time) (time.Duration, Reason) {
 	}
 	if o.MaxServerWait > 0 {
 		switch asked := serverWait(a.StatusCode(), a.Response.Header(), now); {
-		case asked > o.MaxServerWait:
+		case asked > min(o.MaxServerWait, forever-time.Second):
 			return 0, ReasonServerWait
 		case asked > 0:
 			return asked + between(a, 0, min(asked/10, time.Second)), ""

@@ -234,13 +234,15 @@ func (e *execution) judge(resp *resty.Response, err error, asked bool) {
 		e.told = shouldRetry(resp.StatusCode(), resp.Header())
 	}
 	if e.number == 1 {
-		e.policy.Budget.request(e.request.Time)
 		e.noAccept = e.request.RawRequest.Header.Get("Accept") == ""
 	}
 	if err != nil && resp.RawResponse != nil {
 		_ = resp.RawResponse.Body.Close() // SetOutput leaves it open
 	}
 	a := e.attempt(resp, err)
+	if a.Number == 1 {
+		e.policy.Budget.request(a.Start.Add(a.Took))
+	}
 	cause := e.cause(a)
 	if cause == "" && asked {
 		cause = ReasonCondition

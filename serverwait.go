@@ -165,23 +165,22 @@ func parseDate(s string, now time.Time) time.Time {
 // nearestCentury moves a date whose year had two digits to the century in which
 // it is at most 50 years ahead, as RFC 9110 demands.
 func nearestCentury(t, now time.Time) time.Time {
-	year := now.UTC().Year()
-	t = t.AddDate(year-year%100+t.Year()%100-t.Year()+100, 0, 0)
-	for t.After(now.AddDate(50, 0, 0)) {
-		t = t.AddDate(-100, 0, 0)
+	century := now.UTC().Year()/100*100 + 100
+	for {
+		moved := time.Date(century+t.Year()%100, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
+		if !moved.After(now.AddDate(50, 0, 0)) {
+			return moved
+		}
+		century -= 100
 	}
-	return t
 }
 
 // shouldRetry is what the server says of the retry itself: "true", "false" or
-// nothing. A success is not repeated whatever it says.
+// nothing. A success is not repeated because of it.
 func shouldRetry(status int, h http.Header) string {
-	if status < http.StatusMultipleChoices {
-		return ""
-	}
 	for _, name := range []string{"X-Should-Retry", "Stripe-Should-Retry"} {
-		switch value := strings.Trim(h.Get(name), " \t"); value {
-		case "true", "false":
+		switch value := strings.Trim(h.Get(name), " \t"); {
+		case value == "false", value == "true" && status >= http.StatusMultipleChoices:
 			return value
 		}
 	}

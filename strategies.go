@@ -33,7 +33,7 @@ func Linear(step, limit time.Duration) Strategy {
 // limit. Exponential(100ms, 30s): 0.1 0.2 0.4 0.8 1.6 3.2 6.4 12.8 25.6 30 s.
 func Exponential(base, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
-		return scale(base, math.Exp2(float64(a.Number-1)), limit)
+		return scale(base, math.Ldexp(1, a.Number-1), limit)
 	}
 }
 
