@@ -5,13 +5,17 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 )
@@ -25,9 +29,11 @@ type body struct {
 	size  int64                         // -1: not known
 	tape  *tape                         // of a reader that can be read only once
 	once  bool                          // given is such a reader
+	loan  *loan                         // of memory of the caller's
 	made  bool                          // by Resty, for the first attempt
 
 	contentType string // of that attempt
+	form        url.Values
 }
 
 // hold returns the body of a request if it is of a kind that this package
@@ -50,14 +56,13 @@ func bodyOf(given any, limit int64) *body {
 		if v == nil {
 			return nil // an error of Resty's
 		}
-		return memory(int64(len(v)), func() io.Reader { return bytes.NewReader(v) })
+		return borrowed(bytes.NewReader(v))
 	case string:
 		return memory(int64(len(v)), func() io.Reader { return strings.NewReader(v) })
 	case *bytes.Buffer:
-		unread := v.Bytes()
-		return memory(int64(len(unread)), func() io.Reader { return bytes.NewReader(unread) })
+		return borrowed(bytes.NewReader(v.Bytes()))
 	case *bytes.Reader:
-		return memory(int64(v.Len()), func() io.Reader { own := *v; return &own })
+		return borrowed(v)
 	case *strings.Reader:
 		return memory(int64(v.Len()), func() io.Reader { own := *v; return &own })
 	case io.Reader:
@@ -79,8 +84,20 @@ func memory(size int64, open func() io.Reader) *body {
 		if size == 0 {
 			return http.NoBody, nil
 		}
-		return io.NopCloser(open()), nil
+		r := open()
+		if c, ok := r.(io.ReadCloser); ok {
+			return c, nil
+		}
+		return io.NopCloser(r), nil
 	}}
+}
+
+// borrowed is memory that the caller may write to when the request is over.
+func borrowed(from *bytes.Reader) *body {
+	loan := &loan{}
+	b := memory(int64(from.Len()), func() io.Reader { return loan.reader(*from) })
+	b.loan = loan
+	return b
 }
 
 // sectionOf returns the rest of a file, or of anything else that can be read at
@@ -170,13 +187,13 @@ func (b *body) finish() {
 
 // madeByResty is the body that Resty made for an attempt, for those to come, or
 // nil where it made none.
-func madeByResty(hr *http.Request) *body {
+func madeByResty(hr *http.Request, r *resty.Request) *body {
 	if hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil {
 		return nil
 	}
 	return &body{
 		open: hr.GetBody, size: hr.ContentLength, made: true,
-		contentType: hr.Header.Get("Content-Type"),
+		contentType: hr.Header.Get("Content-Type"), form: cloneValues(r.FormData),
 	}
 }
 
@@ -264,7 +281,10 @@ func (e *execution) takeBody(c *resty.Client, before *execution) error {
 func (e *execution) chooseBody(c *resty.Client, before *execution) error {
 	r := e.request
 	if e.body != nil && e.body.made {
-		if e.initial == nil || isMultipart(r) {
+		switch {
+		case isMultipart(r) && e.parts > 0:
+			return e.body.sameParts(r, e.parts)
+		case e.initial == nil:
 			return nil
 		}
 		e.body = nil // OnAttempt may have changed it; Resty makes it again
@@ -272,22 +292,42 @@ func (e *execution) chooseBody(c *resty.Client, before *execution) error {
 	switch {
 	case e.body.isOf(r.Body):
 	case before != nil && before.parts > 0 && isMultipart(r):
-		if before.body == nil || before.parts != partsOf(r) {
-			return errors.New("restyretry: an earlier use of this request has read its multipart readers; set all parts on a new request")
-		}
 		e.body = before.body
-	case before != nil && before.reader.isOf(r.Body):
-		e.body, e.reader = before.reader, before.reader
-	case e.reader.isOf(r.Body): // OnAttempt had set another
-		e.body = e.reader
+		return before.body.sameParts(r, before.parts)
 	default:
-		e.body = hold(c, r, e.policy.MaxReplay)
-		if e.body != nil && e.body.once {
-			e.reader = e.body
+		if e.body = e.readerOf(r.Body, before); e.body == nil {
+			e.body = hold(c, r, e.policy.MaxReplay)
+		}
+		if e.body != nil && e.body.once && !slices.Contains(e.readers, e.body) {
+			e.readers = append(e.readers, e.body)
 		}
 	}
 	if !e.body.replayable() {
 		return errors.New("restyretry: Body is a reader that this request has sent before, and longer than MaxReplay")
+	}
+	return nil
+}
+
+// readerOf returns the body of a reader that has been seen before: OnAttempt
+// may set several in turn, and a request may be used again.
+func (e *execution) readerOf(given any, before *execution) *body {
+	known := e.readers
+	if before != nil {
+		known = slices.Concat(known, before.readers)
+	}
+	for _, b := range known {
+		if b.isOf(given) {
+			return b
+		}
+	}
+	return nil
+}
+
+// sameParts returns an error if the multipart data of r cannot be b, which was
+// made of so many readers.
+func (b *body) sameParts(r *resty.Request, parts int) error {
+	if b == nil || parts != partsOf(r) || !maps.EqualFunc(b.form, r.FormData, slices.Equal) {
+		return errors.New("restyretry: the multipart readers have been read for an earlier attempt or use of this request; set all parts on a new request")
 	}
 	return nil
 }
@@ -300,6 +340,36 @@ func (b *body) isOf(given any) bool { return b != nil && sameBody(b.given, given
 func (e *execution) hide(shown any) {
 	e.hidden, e.shown, e.hiding = e.request.Body, shown, true
 	e.request.Body = shown
+}
+
+// A shownBody stands in for a reader while Resty makes a curl command, for which
+// it reads the body.
+type shownBody struct {
+	io.Reader
+	given any
+}
+
+// showBody keeps a curl command from reading the request's reader. One that can
+// be read only once is not in the command.
+func showBody(c *resty.Client, r *resty.Request) {
+	if _, ok := r.Body.(io.Reader); !ok || !sendsBody(c, r) {
+		return
+	}
+	if _, ok := r.Body.(*shownBody); ok {
+		return
+	}
+	shown := &shownBody{Reader: http.NoBody, given: r.Body}
+	if b := bodyOf(r.Body, 0); b != nil && !b.once {
+		shown.Reader, _ = b.open()
+	}
+	r.Body = shown
+}
+
+// hideShown undoes showBody.
+func hideShown(r *resty.Request) {
+	if shown, ok := r.Body.(*shownBody); ok {
+		r.Body = shown.given
+	}
 }
 
 // forgetNoBody undoes what Resty does to a request without a body. A request
@@ -364,8 +434,8 @@ func (e *execution) isReplaced(hr *http.Request) (bool, error) {
 
 // keepBody remembers the body that Resty made for the attempt that has ended.
 func (e *execution) keepBody() {
-	if e.body == nil && e.request.RawRequest != nil {
-		e.body = madeByResty(e.request.RawRequest)
+	if e.body == nil && e.bound == nil { // otherwise preRequest has
+		e.body = madeByResty(e.request.RawRequest, e.request)
 	}
 }
 
@@ -374,6 +444,101 @@ func (e *execution) keepBody() {
 // read its parts.
 func (e *execution) canSendAgain() bool {
 	return e.body.replayable() && (!isMultipart(e.request) || policyOf(e.request) != nil)
+}
+
+// A loan is memory of the caller's that readers are out for. The caller may
+// write to it when Execute has returned, but a transport may still be sending
+// then, if the server has answered before it had read everything.
+type loan struct {
+	mu      sync.Mutex
+	readers []*loanReader
+}
+
+// reader lends the memory once more.
+func (l *loan) reader(from bytes.Reader) io.ReadCloser {
+	r := &loanReader{from: from, returned: make(chan struct{})}
+	l.mu.Lock()
+	l.readers = append(l.readers, r)
+	l.mu.Unlock()
+	return r
+}
+
+// recall waits until no transport reads any more. Of a request that is over it
+// closes the connection, or the stream; after a while this must have happened.
+func (l *loan) recall() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.readers {
+		if !r.started.Load() {
+			r.giveBack()
+			continue
+		}
+		select {
+		case <-r.returned:
+			continue
+		default:
+		}
+		patience := time.NewTimer(recallTime)
+		select {
+		case <-r.returned:
+		case <-patience.C:
+		}
+		patience.Stop()
+	}
+	l.readers = nil
+}
+
+// recallTime is longer than net/http waits for the end of a body that is being
+// sent before it closes the connection (50 ms).
+const recallTime = 250 * time.Millisecond
+
+// A loanReader is given back at its end, or when it is closed.
+type loanReader struct {
+	from     bytes.Reader
+	started  atomic.Bool
+	once     sync.Once
+	returned chan struct{}
+}
+
+func (r *loanReader) giveBack() { r.once.Do(func() { close(r.returned) }) }
+
+func (r *loanReader) Read(p []byte) (int, error) {
+	if !r.begin() {
+		return 0, errStaleReader
+	}
+	n, err := r.from.Read(p)
+	if err != nil || r.from.Len() == 0 {
+		r.giveBack()
+	}
+	return n, err
+}
+
+// WriteTo saves io.Copy a buffer.
+func (r *loanReader) WriteTo(w io.Writer) (int64, error) {
+	if !r.begin() {
+		return 0, errStaleReader
+	}
+	defer r.giveBack()
+	return r.from.WriteTo(w)
+}
+
+// begin reports whether the reader may be read.
+func (r *loanReader) begin() bool {
+	if r.started.Load() {
+		return true
+	}
+	r.started.Store(true)
+	select {
+	case <-r.returned: // before it was begun
+		return false
+	default:
+		return true
+	}
+}
+
+func (r *loanReader) Close() error {
+	r.giveBack()
+	return nil
 }
 
 // A tape records a reader while it is read for the first time, so that it can

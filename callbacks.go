@@ -19,8 +19,10 @@ import (
 // GenerateCurlCommand, which is attempt 0.
 func beforeRequest(c *resty.Client, r *resty.Request) error {
 	if r.Attempt == 0 {
+		showBody(c, r)
 		return nil
 	}
+	hideShown(r)
 	before := lastExecution(r)
 	if before != nil && !before.done {
 		return before.resume(c)
@@ -45,7 +47,9 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 	if hooked && before == nil && p.isPlain(c, r, policy) {
 		return nil
 	}
-	return policy.newExecution(r).begin(c, before)
+	e := policy.newExecution(r)
+	e.client = c
+	return e.begin(c, before)
 }
 
 // isPlain reports whether nothing about a request has to be remembered from
@@ -53,7 +57,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 func (p *Plugin) isPlain(c *resty.Client, r *resty.Request, policy *policy) bool {
 	return r.Context() == context.Background() && !policy.needsState() && !p.kept.needsState() &&
 		len(r.QueryParam)+len(c.QueryParam) == 0 && !hasForeignConditions(c, r) &&
-		isLastMiddleware(c) && r.Error == nil && !holds(c, r) && policy.repeats(r.Method)
+		isLastMiddleware(c) && r.Error == nil && !savesField.of(r).Bool() && !holds(c, r) && policy.repeats(r.Method)
 }
 
 func (i *inherited) needsState() bool { return len(i.conditions) > 0 || i.retryAfter != nil }
@@ -84,9 +88,15 @@ func preRequest(c *resty.Client, hr *http.Request) error {
 	if e == nil || e.done || e.request.RawRequest != hr {
 		return preRequestPlain(c, hr)
 	}
+	if e.inOnAttempt {
+		return nil
+	}
 	e.bind(hr)
 	if err := e.putBody(c, hr); err != nil {
 		return err
+	}
+	if e.body == nil {
+		e.body = madeByResty(hr, e.request)
 	}
 	e.putHeaders(hr)
 	if e.policy.PreRequest != nil {
@@ -178,6 +188,7 @@ func (p *Plugin) retryAfter(c *resty.Client, resp *resty.Response) (time.Duratio
 	if e == nil {
 		return 0, errors.New("restyretry: a retry of a request that the plugin has not seen")
 	}
+	waiting := resp.Request.Context()
 	if e.retrying {
 		err := e.advance(c, resp)
 		if err == nil {
@@ -185,7 +196,7 @@ func (p *Plugin) retryAfter(c *resty.Client, resp *resty.Response) (time.Duratio
 		}
 		e.final = joined(e.err, err)
 	}
-	return e.stop()
+	return e.stop(waiting)
 }
 
 // succeeded is Resty's OnSuccess.

@@ -98,7 +98,7 @@ func (e *execution) limit(a *Attempt) Reason {
 func (e *execution) wait(a Attempt, now time.Time) (time.Duration, Reason) {
 	o, kept := &e.policy.Options, &e.policy.plugin.kept
 	if kept.retryAfter != nil {
-		switch wait, err := kept.retryAfter(kept.client, a.Response); {
+		switch wait, err := kept.retryAfter(e.client, a.Response); {
 		case err != nil:
 			e.raise(joined(e.err, err))
 			return 0, ReasonStopped
@@ -135,7 +135,7 @@ func (o *Options) repeats(method string) bool {
 // hasKey reports whether the server will know the request again. The key is
 // that of the IETF draft "The Idempotency-Key HTTP Header Field".
 func (o *Options) hasKey(h http.Header) bool {
-	return h.Get("Idempotency-Key") != "" || o.IdempotencyHeader != "" && h.Get(o.IdempotencyHeader) != ""
+	return hasField(h, "Idempotency-Key") || o.IdempotencyHeader != "" && hasField(h, o.IdempotencyHeader)
 }
 
 // nothingSent reports whether no server can have seen the attempt's request:

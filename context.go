@@ -81,6 +81,14 @@ func (e *execution) cover() {
 	e.request.SetContext(&covered{execution: e, values: e.request.Context()})
 }
 
+// stayInContext makes up for a callback that has replaced the request's context
+// instead of deriving from it.
+func (e *execution) stayInContext() {
+	if e.request.Context().Value(executionKey{}) != any(e) {
+		e.cover()
+	}
+}
+
 // A covered context is an execution with the values of another context.
 type covered struct {
 	*execution
@@ -94,14 +102,26 @@ func (c *covered) Value(key any) any {
 	return c.values.Value(key)
 }
 
+// A running context is an execution that stop has not ended: for the callbacks
+// that come after.
+type running struct {
+	*execution
+	values context.Context
+}
+
+func (c *running) Done() <-chan struct{} { return c.execution.Context.Done() }
+func (c *running) Err() error            { return c.execution.Context.Err() }
+func (c *running) Value(key any) any     { return c.values.Value(key) }
+
 // A wire tells what a transport has done with a request: whether it has asked
 // for a connection, and whether it has written the header to one.
 type wire struct{ asked, wrote atomic.Bool }
 
 func (w *wire) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:      func(string) { w.asked.Store(true) },
-		WroteHeaders: func() { w.wrote.Store(true) },
+		GetConn: func(string) { w.asked.Store(true) },
+		// Before the first byte leaves; WroteHeaders comes after the last.
+		WroteHeaderField: func(string, []string) { w.wrote.Store(true) },
 	})
 }
 
@@ -156,12 +176,22 @@ func (a *attemptContext) release(streamed *http.Response) {
 		t.cancel(nil)
 		return
 	}
-	streamed.Body = &releasingBody{ReadCloser: streamed.Body, release: func() { t.cancel(nil) }}
+	body := &releasingBody{ReadCloser: streamed.Body, release: func() { t.cancel(nil) }}
+	if w, ok := streamed.Body.(io.Writer); ok { // 101 Switching Protocols
+		streamed.Body = &releasingConn{releasingBody: body, Writer: w}
+		return
+	}
+	streamed.Body = body
 }
 
 type releasingBody struct {
 	io.ReadCloser
 	release func()
+}
+
+type releasingConn struct {
+	*releasingBody
+	io.Writer
 }
 
 func (b *releasingBody) Close() error {

@@ -25,6 +25,7 @@ type execution struct {
 
 	policy  *policy
 	request *resty.Request
+	client  *resty.Client
 	given   string    // the URL as it was given
 	sent    string    // the URL that Resty made of it for the last attempt
 	initial *snapshot // the request before the first OnAttempt, if there is one
@@ -32,32 +33,33 @@ type execution struct {
 	turn    uint64    // of a Rotate
 	key     string    // of the IdempotencyHeader
 
-	body     *body // what this package sends, or nil
-	reader   *body // of the request's own reader, if it is one that can be read only once
-	parts    int   // multipart readers, which Resty reads
-	hidden   any   // the request's own Body while Resty sees shown instead
+	body     *body   // what this package sends, or nil
+	readers  []*body // those of readers that can be read only once
+	parts    int     // multipart readers, which Resty reads
+	hidden   any     // the request's own Body while Resty sees shown instead
 	shown    any
 	hiding   bool
 	noAccept bool // the first attempt had no Accept header
 
-	number   int    // the attempt under way, or the one to come
-	begun    int    // Resty's count of the attempt under way
-	resent   bool   // Resty's own idea of the URL is that of an earlier use
-	next     string // the URL of the next attempt, where it is not Resty's choice
-	ready    bool   // the next attempt may be sent
-	secure   bool   // a URL of this request was https
-	bound    *attemptContext
-	handed   bool // Resty has got the raw request of this attempt from us
-	parsed   bool // Resty has read the response of this attempt
-	refusal  error
-	done     bool
-	past     []Attempt
-	told     string // what the server says of a retry: "true", "false" or nothing
-	answer   *resty.Response
-	err      error // of the last attempt, as Resty has it
-	wanted   bool  // the last attempt asked for another
-	retrying bool  // and will get it
-	raising  bool  // Resty is to return final, which is not err
+	number      int    // the attempt under way, or the one to come
+	begun       int    // Resty's count of the attempt under way
+	resent      bool   // Resty's own idea of the URL is that of an earlier use
+	next        string // the URL of the next attempt, where it is not Resty's choice
+	ready       bool   // the next attempt may be sent
+	inOnAttempt bool   // which may call GenerateCurlCommand
+	secure      bool   // a URL of this request was https
+	bound       *attemptContext
+	handed      bool // Resty has got the raw request of this attempt from us
+	parsed      bool // Resty has read the response of this attempt
+	refusal     error
+	done        bool
+	past        []Attempt
+	told        string // what the server says of a retry: "true", "false" or nothing
+	answer      *resty.Response
+	err         error // of the last attempt, as Resty has it
+	wanted      bool  // the last attempt asked for another
+	retrying    bool  // and will get it
+	raising     bool  // Resty is to return final, which is not err
 
 	// Once stopped is set, Resty's loop ends with the error final. See stop.
 	stopped atomic.Bool
@@ -144,7 +146,7 @@ func (e *execution) begin(c *resty.Client, before *execution) error {
 		r.Error = before.results.failure // Resty has forgotten it
 	}
 	if r.Result != nil || r.Error != nil {
-		e.results = takeResults(r)
+		e.results = takeResults(r, e.policy.retriesSuccess() || len(e.policy.plugin.kept.conditions) > 0 || hasForeignConditions(c, r))
 	}
 	for _, step := range []func(*resty.Client) error{e.guardList, e.direct} {
 		if e.refusal = step(c); e.refusal != nil {
@@ -158,6 +160,10 @@ func (e *execution) begin(c *resty.Client, before *execution) error {
 // resume lets Resty go on with the attempt that advance has prepared.
 func (e *execution) resume(c *resty.Client) error {
 	r := e.request
+	if e.inOnAttempt { // GenerateCurlCommand
+		showBody(c, r)
+		return nil
+	}
 	if e.begun == r.Attempt { // called twice for one attempt
 		return nil
 	}
@@ -171,9 +177,7 @@ func (e *execution) resume(c *resty.Client) error {
 	if e.next != "" {
 		r.URL = e.next
 	}
-	if r.Context().Value(executionKey{}) != any(e) {
-		e.cover()
-	}
+	e.stayInContext()
 	e.refusal = e.takeBody(c, nil)
 	return e.refusal
 }
@@ -236,6 +240,9 @@ func (e *execution) judge(resp *resty.Response, err error, asked bool) {
 	if e.number == 1 {
 		e.noAccept = e.request.RawRequest.Header.Get("Accept") == ""
 	}
+	if !e.parsed {
+		takeBackOutput(e.client, resp)
+	}
 	if err != nil && resp.RawResponse != nil {
 		_ = resp.RawResponse.Body.Close() // SetOutput leaves it open
 	}
@@ -254,13 +261,13 @@ func (e *execution) judge(resp *resty.Response, err error, asked bool) {
 func (e *execution) settle(a Attempt, cause Reason) {
 	e.wanted, e.retrying, e.raising, e.final = cause != "", false, false, e.err
 	switch {
-	case e.Context.Err() != nil:
+	case e.Context.Err() != nil && (e.wanted || !succeededWith(a)):
 		a.Reason = e.endedBy()
 	case e.wanted:
 		a.Reason = e.limit(&a)
 		e.retrying = a.Reason == ""
 		a.Reason = cmp.Or(a.Reason, cause)
-	case a.Err == nil && a.StatusCode() < http.StatusBadRequest:
+	case succeededWith(a):
 		a.Reason = ReasonSucceeded
 	case errors.Is(e.err, errBodyLost): // a redirect, or net/http itself, wanted to send it again
 		a.Reason = ReasonBody
@@ -275,6 +282,9 @@ func (e *execution) settle(a Attempt, cause Reason) {
 	}
 	e.past = append(e.past, a)
 }
+
+// succeededWith reports whether an attempt is what its caller wanted.
+func succeededWith(a Attempt) bool { return a.Err == nil && a.StatusCode() < http.StatusBadRequest }
 
 // raise makes err the error of the request.
 func (e *execution) raise(err error) { e.final, e.raising = err, true }
@@ -342,10 +352,13 @@ func (e *execution) advance(c *resty.Client, resp *resty.Response) error {
 // error returned to Resty instead would be dropped where the attempt itself
 // had one, and could not be nil. So the request's context ends, and Resty,
 // which is about to wait, returns the context's error.
-func (e *execution) stop() (time.Duration, error) {
+//
+// resty is the context that Resty looks at; the request's own does not end.
+func (e *execution) stop(resty context.Context) (time.Duration, error) {
 	e.stopped.Store(true)
+	e.request.SetContext(&running{execution: e, values: e.request.Context()})
 	select {
-	case <-e.request.Context().Done():
+	case <-resty.Done():
 		return time.Hour, nil // does not begin
 	default: // without our pre-request hook, a middleware may have put a context of its own before ours
 		return 0, cmp.Or(e.final, errors.New("restyretry: a condition outside the plugin asked for a retry that is not allowed"))
@@ -362,7 +375,10 @@ func (e *execution) finish(resp *resty.Response, err error, panicked bool) {
 	e.done = true
 	e.stopped.Store(false)
 	e.bound.release(e.streams(resp, err))
-	e.putBack()
+	if panicked && e.answer != nil && e.answer.RawResponse != nil {
+		_ = e.answer.RawResponse.Body.Close() // nobody gets it
+	}
+	e.putBack(e.streams(resp, err) != nil)
 	a := *e.last()
 	e.policy.plugin.stats.add(e.past)
 	e.onDone(a)
@@ -371,22 +387,12 @@ func (e *execution) finish(resp *resty.Response, err error, panicked bool) {
 // conclude makes sure that the last attempt is recorded with the reason why it
 // was the last.
 func (e *execution) conclude(resp *resty.Response, err error, panicked bool) {
-	if !e.judged() {
-		if panicked {
-			resp = e.answer
-		}
-		a := e.attempt(resp, err)
-		switch {
-		case resp == nil && e.refusal != nil:
-			a.Reason = ReasonStopped
-		case resp == nil:
-			a.Reason = ReasonNotSent
-		case e.Context.Err() != nil:
-			a.Reason = e.endedBy()
-		default: // a context that a middleware put before ours
-			a.Reason = ReasonCancelled
-		}
-		e.past = append(e.past, a)
+	switch {
+	case e.ready: // ended in the last nanosecond of the wait
+		e.number--
+		e.last().Reason = e.endedBy()
+	case !e.judged():
+		e.recordUnjudged(resp, err, panicked)
 	}
 	last := e.last()
 	switch {
@@ -397,16 +403,47 @@ func (e *execution) conclude(resp *resty.Response, err error, panicked bool) {
 	}
 }
 
+// recordUnjudged records an attempt after which Resty did not ask for a
+// decision.
+func (e *execution) recordUnjudged(resp *resty.Response, err error, panicked bool) {
+	if panicked {
+		resp = e.answer
+	}
+	a := e.attempt(resp, err)
+	switch {
+	case resp == nil && e.refusal != nil:
+		a.Reason = ReasonStopped
+	case resp == nil:
+		a.Reason = ReasonNotSent
+	case succeededWith(a):
+		a.Reason = ReasonSucceeded
+	case e.Context.Err() != nil:
+		a.Reason = e.endedBy()
+	default: // a context that a middleware put before ours
+		a.Reason = ReasonCancelled
+	}
+	if a.Number == 1 && a.sent {
+		e.policy.Budget.request(a.Start.Add(a.Took))
+	}
+	if resp != nil && !e.parsed {
+		takeBackOutput(e.client, resp)
+	}
+	e.past = append(e.past, a)
+}
+
 // putBack leaves the request as the caller made it, but for its URL, which
-// tells where the last attempt went.
-func (e *execution) putBack() {
+// tells where the last attempt went. A response that the caller is streaming may
+// go on while the body is being sent.
+func (e *execution) putBack(streaming bool) {
 	r := e.request
 	e.sent = r.URL
 	e.unhide()
-	if e.parts > 0 {
-		e.keepBody()
+	for _, b := range e.readers {
+		b.finish()
 	}
-	e.reader.finish()
+	if e.body != nil && e.body.loan != nil && !streaming {
+		e.body.loan.recall()
+	}
 	e.initial.restore(r)
 	r.SetContext(e.Context)
 	if r.RawRequest == nil {

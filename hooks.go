@@ -11,7 +11,9 @@ import (
 )
 
 // An Attempt is one sending of a request. Callbacks get it by value, and the
-// values in it stay as they were when the attempt ended.
+// values in it stay as they were when the attempt ended. Only what Response
+// takes from its Request (Result, Error, Time) is that of the last attempt, as
+// Resty has one request for all; use Took.
 type Attempt struct {
 	// Number counts the attempts of a request from 1.
 	Number int
@@ -34,7 +36,8 @@ type Attempt struct {
 	// response had been read (or its header, with SetDoNotParseResponse).
 	Start time.Time
 	Took  time.Duration
-	// Wait is the time from the end of this attempt to the next, 0 for the last.
+	// Wait is the time from the end of this attempt to the next. The last one has
+	// a wait only if it was to be followed by another, and was broken off.
 	Wait time.Duration
 	// Reason is why the attempt was followed by another, or why it was not. It
 	// is empty before the attempt was sent.
@@ -105,8 +108,10 @@ type Hooks struct {
 	// OnAttempt runs before every attempt, the first included, and may change
 	// a.Request: method, URL, headers, parameters, body, credentials. Every
 	// attempt begins with the request as it was before the first OnAttempt, so
-	// changes do not pile up. An error stops the request before this attempt is
-	// sent; the response of the attempt before it is returned with the error.
+	// changes do not pile up. What it does to Result, Error and multipart readers
+	// has no effect on later attempts. An error stops the request before this
+	// attempt is sent; the response of the attempt before it is returned with
+	// the error.
 	OnAttempt func(a Attempt) error
 
 	// OnRetry runs when an attempt will be followed by another, before the
@@ -115,7 +120,8 @@ type Hooks struct {
 	OnRetry func(a Attempt)
 
 	// OnDone runs once for every request, whatever its end, with its last
-	// attempt. A request that was refused before the plugin saw it, by Resty or
+	// attempt. That may be one that OnRetry has had already, if the wait after it
+	// was broken off; its Reason is another now. A request that was refused before the plugin saw it, by Resty or
 	// by a middleware registered before Install, has none.
 	OnDone func(a Attempt)
 }

@@ -22,7 +22,7 @@ func (e *execution) putHeaders(hr *http.Request) {
 	if o.AttemptHeader != "" {
 		hr.Header.Set(o.AttemptHeader, strconv.Itoa(e.number))
 	}
-	if o.IdempotencyHeader == "" || hr.Header.Get(o.IdempotencyHeader) != "" || slices.Contains(idempotentMethods, hr.Method) {
+	if o.IdempotencyHeader == "" || hasField(hr.Header, o.IdempotencyHeader) || slices.Contains(idempotentMethods, hr.Method) {
 		return
 	}
 	if e.key == "" {

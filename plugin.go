@@ -78,7 +78,6 @@ func (p *Plugin) Update(opts ...func(*Options)) error {
 
 // inherited is what a client had before Install.
 type inherited struct {
-	client     *resty.Client
 	count      int
 	minWait    time.Duration
 	maxWait    time.Duration
@@ -92,13 +91,12 @@ type inherited struct {
 func inherit(c *resty.Client) inherited {
 	if before := pluginOf(c); before != nil {
 		kept := before.kept
-		kept.client = c
 		kept.conditions = append(slices.Clip(kept.conditions), withoutOurs(c.RetryConditions, condition)...)
 		kept.hooks = append(slices.Clip(kept.hooks), withoutOurs(c.RetryHooks, retryHook)...)
 		return kept
 	}
 	kept := inherited{
-		client: c, count: c.RetryCount, minWait: c.RetryWaitTime, maxWait: c.RetryMaxWaitTime,
+		count: c.RetryCount, minWait: c.RetryWaitTime, maxWait: c.RetryMaxWaitTime,
 		conditions: withoutOurs(c.RetryConditions, condition),
 		hooks:      withoutOurs(c.RetryHooks, retryHook),
 		retryAfter: c.RetryAfter,

@@ -59,15 +59,19 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // attempt. Resty decodes every attempt into the same two values, and forgets
 // the second after a 2xx.
 type results struct {
-	result, failure               any
-	initialResult, initialFailure reflect.Value
+	result, failure any
+	saved           map[any]reflect.Value // what is behind the pointers in them
 }
 
-func takeResults(r *resty.Request) *results {
-	return &results{
-		result: r.Result, initialResult: pointee(r.Result),
-		failure: r.Error, initialFailure: pointee(r.Error),
+// takeResults saves what a decoder may write to: the Error, and the Result if a
+// success may be repeated.
+func takeResults(r *resty.Request, repeatsSuccess bool) *results {
+	s := &results{result: r.Result, failure: r.Error, saved: make(map[any]reflect.Value)}
+	s.copied(reflect.ValueOf(r.Error))
+	if repeatsSuccess {
+		s.copied(reflect.ValueOf(r.Result))
 	}
+	return s
 }
 
 // restore makes both as they were. Without any, the error that Resty has made
@@ -78,69 +82,76 @@ func (s *results) restore(r *resty.Request) {
 		return
 	}
 	r.Result, r.Error = s.result, s.failure
-	setPointee(s.result, s.initialResult)
-	setPointee(s.failure, s.initialFailure)
-}
-
-// pointee returns a copy of what v points to.
-func pointee(v any) reflect.Value {
-	p := reflect.ValueOf(v)
-	if p.Kind() != reflect.Pointer || p.IsNil() {
-		return reflect.Value{}
-	}
-	return deepCopy(p.Elem(), 0)
-}
-
-func setPointee(v any, to reflect.Value) {
-	if to.IsValid() {
-		reflect.ValueOf(v).Elem().Set(deepCopy(to, 0))
+	for pointer, value := range s.saved {
+		reflect.ValueOf(pointer).Elem().Set(s.copied(value))
 	}
 }
 
-// deepCopy copies what a decoder may write to: it goes on with the maps, slices
-// and pointers that it finds there. Past some depth, as in a ring of pointers,
-// the copy shares what is below.
-func deepCopy(v reflect.Value, depth int) reflect.Value {
-	const deepest = 32
-	if depth > deepest {
+// copied returns v with maps and slices of its own. Pointers stay the same, and
+// what is behind them is saved.
+func (s *results) copied(v reflect.Value) reflect.Value {
+	if !v.IsValid() {
 		return v
 	}
 	own := reflect.New(v.Type()).Elem()
 	own.Set(v)
 	switch v.Kind() {
 	case reflect.Pointer:
-		if !v.IsNil() {
-			own.Set(reflect.New(v.Type().Elem()))
-			own.Elem().Set(deepCopy(v.Elem(), depth+1))
-		}
+		s.save(v)
 	case reflect.Interface:
 		if !v.IsNil() {
-			own.Set(deepCopy(v.Elem(), depth+1))
+			own.Set(s.copied(v.Elem()))
 		}
 	case reflect.Map:
-		if !v.IsNil() {
-			own.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
-			for at := v.MapRange(); at.Next(); {
-				own.SetMapIndex(at.Key(), deepCopy(at.Value(), depth+1))
-			}
-		}
+		s.copyMap(own, v)
 	case reflect.Slice:
 		if !v.IsNil() {
 			own.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
 		}
-		fallthrough
+		s.copyElements(own, v)
 	case reflect.Array:
-		for i := range v.Len() {
-			own.Index(i).Set(deepCopy(v.Index(i), depth+1))
-		}
+		s.copyElements(own, v)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if own.Field(i).CanSet() {
-				own.Field(i).Set(deepCopy(v.Field(i), depth+1))
-			}
-		}
+		s.copyFields(own, v)
 	}
 	return own
+}
+
+func (s *results) save(pointer reflect.Value) {
+	if pointer.IsNil() || !pointer.CanInterface() {
+		return
+	}
+	if _, known := s.saved[pointer.Interface()]; known {
+		return
+	}
+	s.saved[pointer.Interface()] = reflect.Value{} // a ring of pointers ends here
+	s.saved[pointer.Interface()] = s.copied(pointer.Elem())
+}
+
+func (s *results) copyMap(own, v reflect.Value) {
+	if v.IsNil() {
+		return
+	}
+	own.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+	for at := v.MapRange(); at.Next(); {
+		own.SetMapIndex(at.Key(), s.copied(at.Value()))
+	}
+}
+
+func (s *results) copyElements(own, v reflect.Value) {
+	for i := range v.Len() {
+		own.Index(i).Set(s.copied(v.Index(i)))
+	}
+}
+
+// copyFields leaves alone what decoders do.
+func (s *results) copyFields(own, v reflect.Value) {
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		if own.Field(i).CanSet() && (tag.Get("json") != "-" || tag.Get("xml") != "-" && tag.Get("xml") != "") {
+			own.Field(i).Set(s.copied(v.Field(i)))
+		}
+	}
 }
 
 // takeBackOutput undoes SetOutput for a response that is not the download: the

@@ -145,6 +145,7 @@ func (e *execution) direct(c *resty.Client) error {
 	r := e.request
 	if target := e.policy.URL; target != nil {
 		to, err := target.URL(e.upcoming())
+		e.stayInContext()
 		if err != nil {
 			return err
 		}
@@ -154,7 +155,12 @@ func (e *execution) direct(c *resty.Client) error {
 		r.URL = to
 	}
 	if len(e.policy.Hooks) > 0 {
-		if err := e.onAttempt(e.upcoming()); err != nil {
+		e.inOnAttempt = true
+		err := e.onAttempt(e.upcoming())
+		e.inOnAttempt = false
+		hideShown(r)
+		e.stayInContext()
+		if err != nil {
 			return err
 		}
 	}
@@ -221,11 +227,14 @@ func carriesCredentials(c *resty.Client, r *resty.Request) bool {
 	return hasCredentials(c, r.Header) || hasCredentials(c, c.Header)
 }
 
-// hasCredentials also sees a name that was set verbatim, in other letters.
 func hasCredentials(c *resty.Client, h http.Header) bool {
-	for name := range h {
-		if strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "Cookie") ||
-			strings.EqualFold(name, c.HeaderAuthorizationKey) {
+	return hasField(h, "Authorization") || hasField(h, "Cookie") || hasField(h, c.HeaderAuthorizationKey)
+}
+
+// hasField also sees a name that was set verbatim, in other letters.
+func hasField(h http.Header, name string) bool {
+	for key, values := range h {
+		if strings.EqualFold(key, name) && len(values) > 0 && values[0] != "" {
 			return true
 		}
 	}
