@@ -18,6 +18,8 @@ func TestExamplesRunAndSayWhatTheyShow(t *testing.T) {
 		{"failover", "attempt 2: south answers /mirror/list"},
 		{"trace", "OnAttempt  this is the last attempt!\ntransport  attempt 3\n"},
 		{"override", "Off                attempts 1, status 503\n"},
+		{"timeline", "✗ The budget is used up "},
+		{"stats", "retries    3\nrecovered  1\ngiven up   map[attempts:1]\nwaited     60ms\n"},
 	} {
 		t.Run(example.name, func(t *testing.T) {
 			t.Parallel()
@@ -27,6 +29,7 @@ func TestExamplesRunAndSayWhatTheyShow(t *testing.T) {
 			}
 			var stderr strings.Builder
 			run := exec.CommandContext(t.Context(), "go", "run", "./"+example.name)
+			run.Env = append(run.Environ(), "TMPDIR="+t.TempDir()) // where timeline writes its page
 			run.Stderr = &stderr
 			out, err := run.Output()
 			if err != nil {
