@@ -13,9 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/go-resty/resty/v2"
 )
@@ -226,6 +223,17 @@ func sameBody(a, b any) bool {
 	default:
 		return va.Comparable() && va.Equal(vb)
 	}
+}
+
+// A sending is what a request sends.
+type sending struct {
+	body     *body   // what this package sends, or nil
+	readers  []*body // those of readers that can be read only once
+	parts    int     // multipart readers, which Resty reads
+	hiding   bool    // Resty sees shown in place of the request's own Body,
+	hidden   any     // which is this
+	shown    any
+	noAccept bool // the first attempt had no Accept header
 }
 
 // holds reports whether the state of r has a body to keep.
@@ -444,203 +452,4 @@ func (e *execution) keepBody() {
 // read its parts.
 func (e *execution) canSendAgain() bool {
 	return e.body.replayable() && (!isMultipart(e.request) || policyOf(e.request) != nil)
-}
-
-// A loan is memory of the caller's that readers are out for. The caller may
-// write to it when Execute has returned, but a transport may still be sending
-// then, if the server has answered before it had read everything.
-type loan struct {
-	mu      sync.Mutex
-	readers []*loanReader
-}
-
-// reader lends the memory once more.
-func (l *loan) reader(from bytes.Reader) io.ReadCloser {
-	r := &loanReader{from: from, returned: make(chan struct{})}
-	l.mu.Lock()
-	l.readers = append(l.readers, r)
-	l.mu.Unlock()
-	return r
-}
-
-// recall waits until no transport reads any more. Of a request that is over it
-// closes the connection, or the stream; after a while this must have happened.
-func (l *loan) recall() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range l.readers {
-		if !r.started.Load() {
-			r.giveBack()
-			continue
-		}
-		select {
-		case <-r.returned:
-			continue
-		default:
-		}
-		patience := time.NewTimer(recallTime)
-		select {
-		case <-r.returned:
-		case <-patience.C:
-		}
-		patience.Stop()
-	}
-	l.readers = nil
-}
-
-// recallTime is longer than net/http waits for the end of a body that is being
-// sent before it closes the connection (50 ms).
-const recallTime = 250 * time.Millisecond
-
-// A loanReader is given back at its end, or when it is closed.
-type loanReader struct {
-	from     bytes.Reader
-	started  atomic.Bool
-	once     sync.Once
-	returned chan struct{}
-}
-
-func (r *loanReader) giveBack() { r.once.Do(func() { close(r.returned) }) }
-
-func (r *loanReader) Read(p []byte) (int, error) {
-	if !r.begin() {
-		return 0, errStaleReader
-	}
-	n, err := r.from.Read(p)
-	if err != nil || r.from.Len() == 0 {
-		r.giveBack()
-	}
-	return n, err
-}
-
-// WriteTo saves io.Copy a buffer.
-func (r *loanReader) WriteTo(w io.Writer) (int64, error) {
-	if !r.begin() {
-		return 0, errStaleReader
-	}
-	defer r.giveBack()
-	return r.from.WriteTo(w)
-}
-
-// begin reports whether the reader may be read.
-func (r *loanReader) begin() bool {
-	if r.started.Load() {
-		return true
-	}
-	r.started.Store(true)
-	select {
-	case <-r.returned: // before it was begun
-		return false
-	default:
-		return true
-	}
-}
-
-func (r *loanReader) Close() error {
-	r.giveBack()
-	return nil
-}
-
-// A tape records a reader while it is read for the first time, so that it can
-// be read again from the start. Of several readers only the newest gets
-// anything. Past its limit it records nothing more, and can then be read by the
-// reader that got so far alone.
-type tape struct {
-	source io.Reader
-	limit  int64
-
-	mu   sync.Mutex // held while the source is read, which may take its time
-	kept []byte
-	end  error // the source's
-
-	newest   atomic.Pointer[tapeReader]
-	lost     atomic.Bool // not all that was read is in kept
-	finished atomic.Bool
-	closing  sync.Once
-}
-
-var (
-	errStaleReader = errors.New("restyretry: the body is being sent by a later attempt")
-	errBodyLost    = errors.New("restyretry: the body cannot be sent again: it is longer than MaxReplay, or could not be read")
-)
-
-func (t *tape) open() (io.ReadCloser, error) {
-	if !t.replayable() {
-		return nil, errBodyLost
-	}
-	r := &tapeReader{tape: t}
-	t.newest.Store(r)
-	return r, nil
-}
-
-func (t *tape) replayable() bool { return !t.lost.Load() }
-
-// finish closes the source, as net/http does with a body, but not before the
-// transport has let go of it.
-func (t *tape) finish() {
-	t.finished.Store(true)
-	if newest := t.newest.Load(); newest == nil || newest.closed.Load() {
-		t.close()
-	}
-}
-
-func (t *tape) close() {
-	t.closing.Do(func() {
-		if c, ok := t.source.(io.Closer); ok {
-			_ = c.Close()
-		}
-	})
-}
-
-// record keeps what has been read. A reader that is not the newest any more
-// reads for the newest, which must not miss it.
-func (t *tape) record(p []byte, err error, newest bool) {
-	if err != nil {
-		t.end = err
-		if err != io.EOF {
-			t.lost.Store(true)
-		}
-	}
-	switch {
-	case t.lost.Load():
-	case newest && int64(len(t.kept)+len(p)) > t.limit:
-		t.lost.Store(true)
-		t.kept = nil
-	default:
-		t.kept = append(t.kept, p...)
-	}
-}
-
-type tapeReader struct {
-	tape   *tape
-	at     int
-	closed atomic.Bool
-}
-
-func (r *tapeReader) Read(p []byte) (int, error) {
-	t := r.tape
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.newest.Load() != r || r.closed.Load():
-		return 0, errStaleReader
-	case r.at < len(t.kept):
-		n := copy(p, t.kept[r.at:])
-		r.at += n
-		return n, nil
-	case t.end != nil:
-		return 0, t.end
-	}
-	n, err := t.source.Read(p)
-	t.record(p[:n], err, t.newest.Load() == r)
-	r.at += n
-	return n, err
-}
-
-func (r *tapeReader) Close() error {
-	r.closed.Store(true)
-	if t := r.tape; t.finished.Load() && t.newest.Load() == r {
-		t.close()
-	}
-	return nil
 }

@@ -26,40 +26,33 @@ type execution struct {
 	policy  *policy
 	request *resty.Request
 	client  *resty.Client
-	given   string    // the URL as it was given
-	sent    string    // the URL that Resty made of it for the last attempt
+
+	course  // where it goes: urls.go
+	sending // what it sends: body.go
+
 	initial *snapshot // the request before the first OnAttempt, if there is one
 	results *results  // before the first attempt, if there are any
-	turn    uint64    // of a Rotate
 	key     string    // of the IdempotencyHeader
 
-	body     *body   // what this package sends, or nil
-	readers  []*body // those of readers that can be read only once
-	parts    int     // multipart readers, which Resty reads
-	hidden   any     // the request's own Body while Resty sees shown instead
-	shown    any
-	hiding   bool
-	noAccept bool // the first attempt had no Accept header
-
-	number      int    // the attempt under way, or the one to come
-	begun       int    // Resty's count of the attempt under way
-	resent      bool   // Resty's own idea of the URL is that of an earlier use
-	next        string // the URL of the next attempt, where it is not Resty's choice
-	ready       bool   // the next attempt may be sent
-	inOnAttempt bool   // which may call GenerateCurlCommand
-	secure      bool   // a URL of this request was https
+	// The attempt under way, or the one to come.
+	number      int
+	begun       int   // Resty's count of it
+	ready       bool  // it may be sent
+	inOnAttempt bool  // which may call GenerateCurlCommand
+	refusal     error // why it cannot be sent
 	bound       *attemptContext
-	handed      bool // Resty has got the raw request of this attempt from us
-	parsed      bool // Resty has read the response of this attempt
-	refusal     error
-	done        bool
-	past        []Attempt
-	told        string // what the server says of a retry: "true", "false" or nothing
-	answer      *resty.Response
-	err         error // of the last attempt, as Resty has it
-	wanted      bool  // the last attempt asked for another
-	retrying    bool  // and will get it
-	raising     bool  // Resty is to return final, which is not err
+	handed      bool // Resty has got its raw request from us
+	parsed      bool // Resty has read its response
+
+	// The last attempt that has ended, and what follows.
+	answer   *resty.Response
+	err      error  // as Resty has it
+	told     string // what the server says of a retry: "true", "false" or nothing
+	wanted   bool   // it asks for another
+	retrying bool   // and will get it
+	raising  bool   // Resty is to return final, which is not err
+	past     []Attempt
+	done     bool
 
 	// Once stopped is set, Resty's loop ends with the error final. See stop.
 	stopped atomic.Bool
@@ -107,7 +100,8 @@ func policyOf(r *resty.Request) *policy {
 }
 
 func (p *policy) newExecution(r *resty.Request) *execution {
-	e := &execution{Context: r.Context(), policy: p, request: r, number: 1, begun: r.Attempt, given: r.URL}
+	e := &execution{Context: r.Context(), policy: p, request: r, number: 1, begun: r.Attempt}
+	e.given = r.URL
 	r.SetContext(e)
 	return e
 }

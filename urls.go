@@ -139,6 +139,16 @@ func join(base, ref string) string {
 	return base + ref
 }
 
+// A course is where a request goes.
+type course struct {
+	given  string // its URL as the caller gave it
+	sent   string // what Resty made of it for the last attempt
+	resent bool   // Resty's own idea of the URL is that of an earlier use
+	next   string // the URL of the next attempt, where it is not Resty's choice
+	turn   uint64 // of a Rotate
+	secure bool   // a URL of this request was https
+}
+
 // direct sets where the coming attempt goes, runs OnAttempt, which may think
 // otherwise, and checks the outcome.
 func (e *execution) direct(c *resty.Client) error {
