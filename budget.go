@@ -47,10 +47,10 @@ type retrySlot struct {
 // NewBudget returns a budget that allows perSecond retries in each second, and
 // beyond them as many as make up ratio of the requests of the last 10 seconds.
 // A request counts once, when its first attempt ends, however often it is sent.
-// Ratios from 0.1 to 0.2 are usual; choose it smaller than the share of its load
-// that the server can take on top, or the retries keep it down. perSecond is for
-// clients with few requests: below one request a second, a ratio of 0.1 alone
-// allows no retry at all.
+// Choose a ratio of a third of the share of its load that the server can take on
+// top, or the retries keep it down: what the window allows may be spent at once.
+// perSecond is for clients with few requests: below one request a second, a ratio
+// of 0.1 alone allows no retry at all.
 //
 // A ratio below 0, above 1 or not a number, or a perSecond below 0, is an error
 // of [Install], [Plugin.Update] or the request that is to use it.
@@ -70,6 +70,14 @@ func (b *Budget) validate() error {
 		return nil
 	}
 }
+
+// Request counts a request whose first attempt ended at t. The plugin does so
+// for its own: Request and Retry are for sharing b with clients that are not
+// Resty's, and for simulations.
+func (b *Budget) Request(t time.Time) { b.request(t) }
+
+// Retry takes a retry at t out of b, and reports whether there was one left.
+func (b *Budget) Retry(t time.Time) bool { return b.take(t) }
 
 // request counts a request whose first attempt ended at the given time.
 func (b *Budget) request(at time.Time) {
