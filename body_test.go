@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -842,6 +843,200 @@ func TestBodySetByOnAttemptForOneAttemptLeavesTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	bodyWantAll(t, *got, "given", `{"text":"other"}`, "given")
+}
+
+func TestBodyIsSentThoughOnAttemptReplacesTheContext(t *testing.T) {
+	type key struct{}
+	done := 0
+	c, got := bodyMocked(t, []int{503, 200}, hooksOf(restyretry.Hooks{
+		OnAttempt: func(a restyretry.Attempt) error {
+			a.Request.SetContext(context.WithValue(context.Background(), key{}, 1))
+			return nil
+		},
+		OnDone: func(restyretry.Attempt) { done++ },
+	}))
+	r := c.R().SetBody([]byte("hello"))
+	if _, err := r.Put("/"); err != nil {
+		t.Fatal(err)
+	}
+	bodyWantAll(t, *got, "hello", "hello")
+	if left := fmt.Sprintf("%s", r.Body); left != "hello" || done != 1 {
+		t.Errorf("got %q left in the request, OnDone %d times; want hello and once", left, done)
+	}
+}
+
+func TestBodyThatPreRequestCompressesIsCompressedOnce(t *testing.T) {
+	compress := func(_ *resty.Client, hr *http.Request) error {
+		var compressed bytes.Buffer
+		w := gzip.NewWriter(&compressed)
+		if _, err := io.Copy(w, hr.Body); err != nil {
+			return err
+		}
+		w.Close()
+		hr.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(compressed.Bytes())), nil }
+		hr.Body, _ = hr.GetBody()
+		hr.ContentLength = int64(compressed.Len())
+		return nil
+	}
+	for _, given := range []any{"hello", []byte("hello"), map[string]string{"text": "hello"}, strings.NewReader("hello")} {
+		t.Run(fmt.Sprintf("%T", given), func(t *testing.T) {
+			c, got := bodyMocked(t, []int{503, 503, 200}, func(o *restyretry.Options) { o.PreRequest = compress })
+			if _, err := c.R().SetBody(given).Put("/"); err != nil {
+				t.Fatal(err)
+			}
+			if len(*got) != 3 {
+				t.Fatalf("got %d requests, want 3", len(*got))
+			}
+			for i, receipt := range *got {
+				if text := bodyUncompressed(receipt.body); !strings.Contains(text, "hello") || receipt != (*got)[0] {
+					t.Errorf("request %d: got %q, want hello, compressed once", i+1, text)
+				}
+			}
+		})
+	}
+}
+
+// Resty has read the readers for the first form. What it made of them must not
+// be sent in place of another.
+func TestBodyOfMultipartReadersIsNotSentForAnotherForm(t *testing.T) {
+	form := func(r *resty.Request, id string) { r.SetFormData(map[string]string{"id": id}) }
+	check := func(t *testing.T, got []bodyReceipt, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "set all parts on a new request") {
+			t.Errorf("got %v, want an error that says what to do", err)
+		}
+		if len(got) != 1 || !strings.Contains(got[0].body, "one") || !strings.Contains(got[0].body, "hello") {
+			t.Errorf("got %v, want the first form alone", got)
+		}
+	}
+	t.Run("of a second use", func(t *testing.T) {
+		c, got := bodyMocked(t, []int{200})
+		r := c.R().SetFileReader("file", "a.txt", strings.NewReader("hello"))
+		form(r, "one")
+		if _, err := r.Put("/"); err != nil {
+			t.Fatal(err)
+		}
+		form(r, "two")
+		_, err := r.Put("/")
+		check(t, *got, err)
+	})
+	t.Run("of OnAttempt", func(t *testing.T) {
+		c, got := bodyMocked(t, []int{503, 200}, hooksOf(restyretry.Hooks{OnAttempt: func(a restyretry.Attempt) error {
+			form(a.Request, []string{"one", "two"}[a.Number-1])
+			return nil
+		}}))
+		_, err := c.R().SetFileReader("file", "a.txt", strings.NewReader("hello")).Put("/")
+		check(t, *got, err)
+	})
+}
+
+// bodyAnsweredEarly answers before it has sent the body, as net/http may.
+type bodyAnsweredEarly struct{ sent chan string }
+
+func (e *bodyAnsweredEarly) RoundTrip(r *http.Request) (*http.Response, error) {
+	begun := make(chan struct{})
+	go func() {
+		defer r.Body.Close()
+		first, _ := io.CopyN(io.Discard, r.Body, 1)
+		close(begun)
+		time.Sleep(50 * time.Millisecond)
+		rest, _ := io.ReadAll(r.Body)
+		e.sent <- fmt.Sprint(first, string(rest))
+	}()
+	<-begun
+	return &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, Request: r}, nil
+}
+
+// B7: the caller may use the memory again when Execute has returned.
+func TestBodyInMemoryIsNotReadAfterTheRequest(t *testing.T) {
+	for name, wrap := range map[string]func([]byte) any{
+		"bytes":        func(text []byte) any { return text },
+		"bytes.Buffer": func(text []byte) any { return bytes.NewBuffer(text) },
+		"bytes.Reader": func(text []byte) any { return bytes.NewReader(text) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				transport := &bodyAnsweredEarly{sent: make(chan string, 1)}
+				c := resty.NewWithClient(&http.Client{Transport: transport}).SetLogger(quiet{})
+				install(t, c)
+				text := []byte("hello")
+				if _, err := c.R().SetBody(wrap(text)).Put("http://api.test/"); err != nil {
+					t.Fatal(err)
+				}
+				copy(text, "other")
+				if got := <-transport.sent; got != "1ello" {
+					t.Errorf("got 1 byte and then %q sent, want ello", got[1:])
+				}
+			})
+		})
+	}
+}
+
+// The same on the wire, where only the race detector sees it.
+func TestBodyInMemoryIsNotReadByNetHTTPAfterTheRequest(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP2 %v", http2), func(t *testing.T) {
+			_, c := bodyServe(t, http2, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			install(t, c, constant(0))
+			text := make([]byte, 4<<20)
+			for range 4 {
+				_, _ = c.R().SetBody(text).Post("/") // may fail, for the server closes the connection
+				clear(text)
+			}
+		})
+	}
+}
+
+// A bodyCloser counts how often it is closed.
+type bodyCloser struct {
+	io.Reader
+	closed int
+}
+
+func (c *bodyCloser) Close() error { c.closed++; return nil }
+
+func TestBodyReaderSetByOnAttemptLeavesTheOthers(t *testing.T) {
+	given, other := &bodyCloser{Reader: bodyPlain("given")}, &bodyCloser{Reader: bodyPlain("other")}
+	c, got := bodyMocked(t, []int{503, 503, 503, 200}, bodyAttempts(4), hooksOf(restyretry.Hooks{
+		OnAttempt: func(a restyretry.Attempt) error {
+			if a.Number%2 == 0 {
+				a.Request.SetBody(other)
+			}
+			return nil
+		},
+	}))
+	if _, err := c.R().SetBody(given).Put("/"); err != nil {
+		t.Fatal(err)
+	}
+	bodyWantAll(t, *got, "given", "other", "given", "other")
+	if given.closed != 1 || other.closed != 1 {
+		t.Errorf("got the readers closed %d and %d times, want once each", given.closed, other.closed)
+	}
+}
+
+// A curl command shows the body, for which Resty reads it.
+func TestBodyOfAReaderSurvivesGenerateCurlCommand(t *testing.T) {
+	curl := func(r *resty.Request) { r.GenerateCurlCommand() }
+	for name, test := range map[string]struct{ before, onAttempt func(*resty.Request) }{
+		"before the request": {curl, func(*resty.Request) {}},
+		"in OnAttempt":       {func(*resty.Request) {}, curl},
+	} {
+		for _, given := range []io.Reader{strings.NewReader("hello"), bytes.NewBufferString("hello"), bodyPlain("hello")} {
+			t.Run(fmt.Sprintf("%s %T", name, given), func(t *testing.T) {
+				c, got := bodyMocked(t, []int{503, 200}, hooksOf(restyretry.Hooks{OnAttempt: func(a restyretry.Attempt) error {
+					test.onAttempt(a.Request)
+					return nil
+				}}))
+				r := c.R().SetDebug(true).EnableGenerateCurlOnDebug().SetBody(given)
+				r.Method, r.URL = http.MethodPut, "/"
+				test.before(r)
+				if _, err := r.Put("/"); err != nil {
+					t.Fatal(err)
+				}
+				bodyWantAll(t, *got, "hello", "hello")
+			})
+		}
+	}
 }
 
 // B12, B13: what is encoded or read from a path stays as it was sent first.

@@ -1,6 +1,7 @@
 package restyretry_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -283,6 +284,48 @@ func TestBudgetCountsARequestOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Attempts that take longer than the window count when they end.
+func TestBudgetCountsRequestsThatTakeLongerThanItsWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := mocked(func(*http.Request) (*http.Response, error) {
+			time.Sleep(12 * time.Second)
+			return httpmock.NewStringResponse(503, ""), nil
+		})
+		p := install(t, c, withBudget(restyretry.NewBudget(0.5, 0)), func(o *restyretry.Options) { o.Attempts = 2 })
+		var all sync.WaitGroup
+		for range 600 {
+			all.Go(func() { _, _ = c.R().Get("/x") })
+			time.Sleep(100 * time.Millisecond)
+		}
+		all.Wait()
+		if got := p.Stats().Retries; got < 299 || got > 300 {
+			t.Errorf("got %d retries of 600 requests, want 300", got)
+		}
+	})
+}
+
+// So does a request that its caller's deadline has ended.
+func TestBudgetCountsRequestsWhoseContextEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := mocked(func(r *http.Request) (*http.Response, error) {
+			if _, ok := r.Context().Deadline(); ok {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return httpmock.NewStringResponse(503, ""), nil
+		})
+		p := install(t, c, withBudget(restyretry.NewBudget(0.5, 0)), func(o *restyretry.Options) { o.Attempts = 2 })
+		for range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+			_, _ = c.R().SetContext(ctx).Get("/x")
+			cancel()
+		}
+		if got := send(t, c, p, 20, 0); got != 20 {
+			t.Errorf("got %d retries of 40 requests, want 20", got)
+		}
+	})
 }
 
 // Only a real retry is taken from the budget.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-resty/resty/v2"
+	"github.com/jarcoal/httpmock"
 	"github.com/restyretry/restyretry"
 )
 
@@ -431,6 +432,32 @@ func TestRepeatIdempotencyHeaderOfTheUser(t *testing.T) {
 	})
 }
 
+// SetHeaderVerbatim keeps the letters as they are; the key counts all the same.
+func TestRepeatIdempotencyHeaderOfTheUserInOtherLetters(t *testing.T) {
+	for _, name := range []string{"idempotency-key", "IDEMPOTENCY-KEY"} {
+		for _, options := range []func(*restyretry.Options){constant(0), idempotencyHeader("Idempotency-Key")} {
+			synctest.Test(t, func(t *testing.T) {
+				var got []string
+				c := mocked(func(r *http.Request) (*http.Response, error) {
+					for key, values := range r.Header {
+						if strings.EqualFold(key, name) {
+							got = append(got, values...)
+						}
+					}
+					return httpmock.NewStringResponse(503, ""), nil
+				})
+				install(t, c, options)
+				if _, err := c.R().SetHeaderVerbatim(name, "mine").SetBody("an order").Post("/x"); err != nil {
+					t.Fatal(err)
+				}
+				if keys := strings.Join(got, " "); keys != "mine mine mine" {
+					t.Errorf("%s: got keys %s, want the user's in three attempts", name, keys)
+				}
+			})
+		}
+	}
+}
+
 func TestRepeatIdempotencyHeaderIsOnlyForMethodsThatNeedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, method := range []string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"} {
@@ -574,6 +601,52 @@ func TestRepeatOverATransportThatTellsNothing(t *testing.T) {
 					t.Errorf("got %s, %v; want %s", got, err, tt.want)
 				}
 			})
+		})
+	}
+}
+
+// A slowConn returns from writing long after it has written.
+type slowConn struct {
+	net.Conn
+	slow *atomic.Bool
+}
+
+func (c *slowConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if c.slow.Load() {
+		time.Sleep(4 * patience)
+	}
+	return n, err
+}
+
+// A POST whose header is being written when its time is up has been sent.
+func TestRepeatNoPOSTThatIsBeingWritten(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP2 %v", http2), func(t *testing.T) {
+			posts := make(chan bool, 9)
+			_, c := bodyServe(t, http2, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPost {
+					posts <- true
+					hang(nil, r)
+				}
+			}))
+			var slow atomic.Bool
+			c.GetClient().Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, address)
+				return &slowConn{conn, &slow}, err
+			}
+			install(t, c, constant(0))
+			if _, err := c.R().Get("/"); err != nil {
+				t.Fatal(err)
+			}
+			slow.Store(true)
+			limit := func(o *restyretry.Options) { o.AttemptTimeout = patience }
+			r := c.R().SetContext(restyretry.With(t.Context(), limit))
+			_, err := r.Post("/")
+			<-posts
+			if got := summary(restyretry.History(r)); !errors.Is(err, context.DeadlineExceeded) || got != "1 method" {
+				t.Errorf("got %v, %s; want a timeout, 1 method", err, got)
+			}
 		})
 	}
 }

@@ -237,6 +237,44 @@ func TestResponseBodiesAreAllClosed(t *testing.T) {
 	}
 }
 
+func TestResponseRawIsClosedAfterAPanic(t *testing.T) {
+	var open atomic.Int32
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		open.Add(1)
+		return &http.Response{StatusCode: 200, Request: r, Body: &responseBody{Reader: strings.NewReader("hi"), open: &open}}, nil
+	})
+	install(t, c, func(o *restyretry.Options) { o.RetryIf = func(restyretry.Attempt) bool { panic("boom") } })
+	loopRecover(func() { _, _ = c.R().SetDoNotParseResponse(true).Get("/") })
+	if got := open.Load(); got != 0 {
+		t.Errorf("got %d open responses, want 0", got)
+	}
+}
+
+// The body of a 101 is the connection, to which the caller wants to write.
+func TestResponseRawOfAnUpgradeMayBeWrittenTo(t *testing.T) {
+	var written strings.Builder
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		body := struct {
+			io.ReadCloser
+			io.Writer
+		}{http.NoBody, &written}
+		return &http.Response{StatusCode: 101, Request: r, Body: body}, nil
+	})
+	install(t, c, func(o *restyretry.Options) { o.AttemptTimeout = time.Hour })
+	resp, err := c.R().SetDoNotParseResponse(true).Get("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.RawBody().Close()
+	w, ok := resp.RawBody().(io.Writer)
+	if !ok {
+		t.Fatalf("got a body of type %T, want an io.Writer", resp.RawBody())
+	}
+	if _, err := io.WriteString(w, "hello"); err != nil || written.String() != "hello" {
+		t.Errorf("got %q, %v; want hello", written.String(), err)
+	}
+}
+
 // R3
 func TestResponseOutputHasTheDownloadOrNothing(t *testing.T) {
 	cut := func(w http.ResponseWriter) {
@@ -340,6 +378,28 @@ func TestResponseOutputOfARetried200IsOverwritten(t *testing.T) {
 	}
 }
 
+// R3: a middleware that was registered before Install, and refuses the response,
+// keeps Install's own from seeing it.
+func TestResponseOutputHasNoErrorPageThatAMiddlewareRefuses(t *testing.T) {
+	for _, status := range []int{404, 503} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			refused := errors.New("refused")
+			c := mocked(func(r *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader("error page"))}, nil
+			})
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return refused })
+			install(t, c, constant(0))
+			path := filepath.Join(t.TempDir(), "out")
+			if _, err := c.R().SetOutput(path).Get("/"); !errors.Is(err, refused) {
+				t.Errorf("got %v, want %v", err, refused)
+			}
+			if got, _ := os.ReadFile(path); len(got) > 0 {
+				t.Errorf("file: got %q, want nothing", got)
+			}
+		})
+	}
+}
+
 type responseState struct {
 	State  string            `json:"state"`
 	Detail string            `json:"detail"`
@@ -425,6 +485,39 @@ func TestResponseResultHasNothingOfEarlierAttempts(t *testing.T) {
 			t.Errorf("got %q, want nothing of the first response", got)
 		}
 	})
+}
+
+// R5: what decoders leave alone is not copied, but stays the caller's own.
+func TestResponseResultKeepsPointersThatAreNotDecoded(t *testing.T) {
+	type owned struct {
+		State string
+		Owner *responseState `json:"-"`
+	}
+	owner := &responseState{Kept: "mine"}
+	result, failure := &owned{Owner: owner}, &owned{Owner: owner}
+	c := responseAnswers(t, []responseAnswer{
+		{503, "", `{"state":"busy"}`}, {200, "", `{"state":"pending"}`}, {200, "", `{"state":"done"}`},
+	}, responseUntil("done"))
+	responseOK(t, c.R().SetResult(result).SetError(failure), "/")
+	if result.State != "done" || result.Owner != owner || failure.Owner != owner {
+		t.Errorf("got %+v and %+v, want the state done and the caller's owner %p", result, failure, owner)
+	}
+}
+
+func TestResponseResultMayBeARingOfPointers(t *testing.T) {
+	type node struct {
+		State           string
+		Next, Prev, Own *node
+	}
+	a, b := &node{}, &node{}
+	a.Next, a.Prev, a.Own, b.Next, b.Prev, b.Own = b, b, a, a, a, b
+	c := responseAnswers(t, []responseAnswer{
+		{503, "", `{"state":"busy"}`}, {200, "", `{"state":"pending"}`}, {200, "", `{"state":"done"}`},
+	}, responseUntil("done"))
+	hooksWithin(t, func() { responseOK(t, c.R().SetResult(a).SetError(b), "/") })
+	if a.State != "done" || b.State != "" || a.Next != b || b.Next != a {
+		t.Errorf("got states %q and %q, neighbours %p and %p; want done and none, %p and %p", a.State, b.State, a.Next, b.Next, b, a)
+	}
 }
 
 // R5: the last attempt's failure does not come with the result of a retried 200.

@@ -489,6 +489,15 @@ func TestHooksH10Clones(t *testing.T) {
 		hooksWant(t, "attempts counted for the original", first.Stats().Attempts, 2)
 		hooksWant(t, "attempts counted for the clone", second.Stats().Attempts, 5)
 	})
+	hooksBubble(t, "RetryAfter is given the clone", func(t *testing.T) {
+		c := mocked(hooksUnavailable)
+		var given *resty.Client
+		c.SetRetryAfter(func(c *resty.Client, _ *resty.Response) (time.Duration, error) { given = c; return time.Second, nil })
+		install(t, c)
+		clone := c.Clone()
+		_, _ = clone.R().Get("/x")
+		hooksWant(t, "client", given, clone)
+	})
 	hooksBubble(t, "conditions of each stay apart", func(t *testing.T) {
 		respond, seen := hooksRecord(418)
 		c := mocked(respond)
@@ -851,6 +860,37 @@ func TestHooksNestedRequestsWithTheSameContext(t *testing.T) {
 				t.Errorf("got %d nested requests, want 2 at least", asked)
 			}
 			hooksWant(t, "Numbers of nested attempts", fmt.Sprint(numbers), fmt.Sprint(slices.Repeat([]int{1, 2}, asked)))
+		})
+	}
+}
+
+// The plugin ends Resty's loop through the request's context. Resty's callbacks
+// that come after must not take that for the caller's end.
+func TestHooksAfterTheLastAttemptSeeALivingContext(t *testing.T) {
+	raise := func(o *restyretry.Options) { o.RaiseForStatus = true }
+	for name, register := range map[string]func(*resty.Client, func(context.Context)){
+		"OnSuccess": func(c *resty.Client, see func(context.Context)) {
+			c.OnSuccess(func(_ *resty.Client, resp *resty.Response) { see(resp.Request.Context()) })
+		},
+		"OnError": func(c *resty.Client, see func(context.Context)) {
+			c.OnError(func(r *resty.Request, _ error) { see(r.Context()) })
+		},
+	} {
+		hooksBubble(t, name, func(t *testing.T) {
+			c, calls := mocked(hooksUnavailable), 0
+			register(c, func(ctx context.Context) {
+				calls++
+				hooksWant(t, "the context's error", ctx.Err(), nil)
+				_, cancel := context.WithTimeout(ctx, time.Second) // panics if the context contradicts itself
+				cancel()
+			})
+			install(t, c, constant(time.Second), func(o *restyretry.Options) {
+				if name == "OnError" {
+					raise(o)
+				}
+			})
+			_, _ = c.R().AddRetryCondition(func(*resty.Response, error) bool { return true }).Get("/x")
+			hooksWant(t, "calls", calls, 1)
 		})
 	}
 }

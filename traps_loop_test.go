@@ -1532,6 +1532,69 @@ func TestLoopHoldsItsLimitsUnderTheContextThatAMiddlewareSets(t *testing.T) {
 	}
 }
 
+// L23: a middleware's context that never ends must not keep Resty from noticing
+// that the plugin has ended the request. A hang would show as a deadlock.
+func TestLoopStopsUnderTheContextThatAMiddlewareSets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		respond, calls := answers(503)
+		c, errNo := mocked(respond), errors.New("no more")
+		install(t, c, constant(time.Second), func(o *restyretry.Options) {
+			o.Logger = slog.New(slog.DiscardHandler)
+			o.Hooks = []restyretry.Hooks{{OnAttempt: func(a restyretry.Attempt) error {
+				if a.Number == 2 {
+					return errNo
+				}
+				return nil
+			}}}
+		})
+		c.SetPreRequestHook(func(*resty.Client, *http.Request) error { return nil }) // in place of the plugin's
+		c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+			ctx, cancel := context.WithCancel(r.Context())
+			t.Cleanup(cancel)
+			r.SetContext(ctx)
+			return nil
+		})
+		_, err := c.R().Get("/x")
+		loopIs(t, err, errNo)
+		loopEqual(t, "calls", *calls, 1)
+	})
+}
+
+// L7: a context that ends with a success takes nothing from it.
+func TestLoopCountsASuccessWhoseContextHasEndedAsOne(t *testing.T) {
+	for name, status := range map[string]int{"200": 200, "204": 204} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			respond, _ := answers(status)
+			c := mocked(respond)
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error {
+				cancel()
+				return nil
+			})
+			var told loopRecord
+			p := install(t, c, told.option)
+			resp, err := c.R().SetContext(ctx).Get("/x")
+			loopStatus(t, resp, err, status)
+			told.wantDone(t, restyretry.ReasonSucceeded)
+			loopEqual(t, "Stats().GivenUp", len(p.Stats().GivenUp), 0)
+		})
+	}
+}
+
+// The longest wait there is does not overflow to none.
+func TestLoopNeverTakesTheLongestWaitForNone(t *testing.T) {
+	for _, line := range []string{"9000000000", "9223372036", "99999999999999999999"} {
+		synctest.Test(t, func(t *testing.T) {
+			c := mocked(httpmock.NewStringResponder(503, "").HeaderSet(http.Header{"Retry-After": {line}}))
+			p := install(t, c, func(o *restyretry.Options) { o.MaxServerWait = math.MaxInt64 })
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Hour, cancel)
+			_, _ = c.R().SetContext(ctx).Get("/x")
+			loopEqual(t, "attempts in an hour", p.Stats().Attempts, 1)
+		})
+	}
+}
+
 // L24
 func TestLoopRetriesTheTimeoutOfTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
