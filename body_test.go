@@ -1089,8 +1089,11 @@ func TestBodyFileIsNeitherClosedNorMoved(t *testing.T) {
 // B7: the server answers before the transport has sent the body.
 func TestBodyOfALargeUploadSurvivesEarlyAnswers(t *testing.T) {
 	rounds := 20
-	if *soak {
+	switch {
+	case *soak:
 		rounds = 400
+	case raceDetector:
+		rounds = 5 // it is slow
 	}
 	text := []byte(bodyText(8 << 20))
 	want := sha256.Sum256(text)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -18,7 +17,7 @@ type loan struct {
 
 // reader lends the memory once more.
 func (l *loan) reader(from bytes.Reader) io.ReadCloser {
-	r := &loanReader{from: from, returned: make(chan struct{})}
+	r := &loanReader{from: from, back: make(chan struct{})}
 	l.mu.Lock()
 	l.readers = append(l.readers, r)
 	l.mu.Unlock()
@@ -31,21 +30,7 @@ func (l *loan) recall() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.readers {
-		if !r.started.Load() {
-			r.giveBack()
-			continue
-		}
-		select {
-		case <-r.returned:
-			continue
-		default:
-		}
-		patience := time.NewTimer(recallTime)
-		select {
-		case <-r.returned:
-		case <-patience.C:
-		}
-		patience.Stop()
+		r.recall()
 	}
 	l.readers = nil
 }
@@ -54,51 +39,94 @@ func (l *loan) recall() {
 // sent before it closes the connection (50 ms).
 const recallTime = 250 * time.Millisecond
 
-// A loanReader is given back at its end, or when it is closed.
+// A loanReader is given back at its end, or when it is closed: at the latest
+// when the reading that is under way is over.
 type loanReader struct {
-	from     bytes.Reader
-	started  atomic.Bool
-	once     sync.Once
-	returned chan struct{}
+	from bytes.Reader
+	back chan struct{} // closed when it is given back
+
+	mu   sync.Mutex
+	lent bool // it has been read
+	busy bool // it is being read
+	done bool // it must not be read any more
 }
 
-func (r *loanReader) giveBack() { r.once.Do(func() { close(r.returned) }) }
+// recall gives back a reader that nobody has begun, and waits for others.
+func (r *loanReader) recall() {
+	r.mu.Lock()
+	if !r.lent && !r.done {
+		r.done = true
+		close(r.back)
+	}
+	r.mu.Unlock()
+	select {
+	case <-r.back:
+		return
+	default:
+	}
+	patience := time.NewTimer(recallTime)
+	defer patience.Stop()
+	select {
+	case <-r.back:
+	case <-patience.C:
+	}
+}
+
+// begin returns an error if the memory must not be read.
+func (r *loanReader) begin() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.from.Len() == 0:
+		return io.EOF
+	case r.done:
+		return errStaleReader
+	default:
+		r.lent, r.busy = true, true
+		return nil
+	}
+}
+
+// end gives the reader back if it is at its end, or was closed meanwhile.
+func (r *loanReader) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busy = false
+	if r.done {
+		close(r.back)
+	} else if r.from.Len() == 0 {
+		r.done = true
+		close(r.back)
+	}
+}
 
 func (r *loanReader) Read(p []byte) (int, error) {
-	if !r.begin() {
-		return 0, errStaleReader
+	if err := r.begin(); err != nil {
+		return 0, err
 	}
-	n, err := r.from.Read(p)
-	if err != nil || r.from.Len() == 0 {
-		r.giveBack()
-	}
-	return n, err
+	defer r.end()
+	return r.from.Read(p)
 }
 
 // WriteTo saves io.Copy a buffer.
 func (r *loanReader) WriteTo(w io.Writer) (int64, error) {
-	if !r.begin() {
-		return 0, errStaleReader
+	if err := r.begin(); err == io.EOF {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
 	}
-	defer r.giveBack()
+	defer r.end()
 	return r.from.WriteTo(w)
 }
 
-// begin reports whether the reader may be read.
-func (r *loanReader) begin() bool {
-	if r.started.Load() {
-		return true
-	}
-	r.started.Store(true)
-	select {
-	case <-r.returned: // before it was begun
-		return false
-	default:
-		return true
-	}
-}
-
 func (r *loanReader) Close() error {
-	r.giveBack()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.done {
+		r.done = true
+		if !r.busy {
+			close(r.back)
+		}
+	}
 	return nil
 }

@@ -216,8 +216,11 @@ func soakSettled(t *testing.T, before int) {
 
 func TestBodySoakOfAServerThatMisbehaves(t *testing.T) {
 	requests, end := 1000, time.Now().Add(2*time.Minute)
-	if *soak {
+	switch {
+	case *soak:
 		requests = 20_000
+	case raceDetector:
+		requests = 300 // it is slow
 	}
 	if r, w, err := os.Pipe(); err == nil { // the runtime opens files of its own the first time
 		r.Close()
