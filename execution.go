@@ -26,6 +26,7 @@ type execution struct {
 	policy  *policy
 	request *resty.Request
 	client  *resty.Client
+	late    bool // Resty still looks at the context that the request had before
 
 	course  // where it goes: urls.go
 	sending // what it sends: body.go
@@ -113,6 +114,7 @@ func (p *policy) lateExecution(r *resty.Request) *execution {
 	r.SetContext(context.Background())
 	forgetNoBody(r)
 	e := p.newExecution(r)
+	e.late = true
 	if ctx != context.Background() {
 		r.SetContext(&covered{execution: e, values: ctx})
 	}
@@ -349,6 +351,9 @@ func (e *execution) advance(c *resty.Client, resp *resty.Response) error {
 //
 // resty is the context that Resty looks at; the request's own does not end.
 func (e *execution) stop(resty context.Context) (time.Duration, error) {
+	if e.late {
+		resty = context.Background()
+	}
 	e.stopped.Store(true)
 	e.request.SetContext(&running{execution: e, values: e.request.Context()})
 	select {
