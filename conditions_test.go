@@ -247,7 +247,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-const patience = 50 * time.Millisecond
+const patience = 100 * time.Millisecond
 
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 

@@ -97,7 +97,7 @@ var faults = []fault{
 	{name: "TLS: EOF in the handshake", tls: hangUpOnce(func(c *net.TCPConn) {}), repeated: true},
 	{name: "TLS: reset in the handshake", tls: hangUpOnce(func(c *net.TCPConn) { _ = c.SetLinger(0) }), repeated: true},
 	{name: "TLS: EOF after half a record", tls: hangUpOnce(says("\x16\x03\x03\x00\x50half")), repeated: true},
-	{name: "TLS: handshake timeout", tls: hangUpOnce(func(*net.TCPConn) { time.Sleep(3 * patience) }), client: impatientTLS, repeated: true},
+	{name: "TLS: handshake timeout", tls: hangUpOnce(func(*net.TCPConn) { time.Sleep(6 * patience) }), client: impatientTLS, repeated: true},
 }
 
 func cut(how func(*net.TCPConn)) http.HandlerFunc {
@@ -130,7 +130,7 @@ func impatientTLS(t *testing.T, c *resty.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport.TLSHandshakeTimeout = patience
+	transport.TLSHandshakeTimeout = 2 * patience
 }
 
 func wantsJSON(_ *testing.T, c *resty.Client) {
