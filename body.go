@@ -175,10 +175,14 @@ func (b *body) readAll() error {
 // replayable reports whether the body can be sent once more.
 func (b *body) replayable() bool { return b == nil || b.tape == nil || b.tape.replayable() }
 
-// finish lets go of the reader that the body came from.
-func (b *body) finish() {
-	if b != nil && b.tape != nil {
+// finish lets go of what the body came from. While the caller is streaming the
+// response, the body may still be being sent.
+func (b *body) finish(streaming bool) {
+	if b.tape != nil {
 		b.tape.finish()
+	}
+	if b.loan != nil && !streaming {
+		b.loan.recall()
 	}
 }
 
@@ -228,7 +232,7 @@ func sameBody(a, b any) bool {
 // A sending is what a request sends.
 type sending struct {
 	body     *body   // what this package sends, or nil
-	readers  []*body // those of readers that can be read only once
+	held     []*body // every body of its own that it has had: OnAttempt may set several
 	parts    int     // multipart readers, which Resty reads
 	hiding   bool    // Resty sees shown in place of the request's own Body,
 	hidden   any     // which is this
@@ -306,8 +310,8 @@ func (e *execution) chooseBody(c *resty.Client, before *execution) error {
 		if e.body = e.readerOf(r.Body, before); e.body == nil {
 			e.body = hold(c, r, e.policy.MaxReplay)
 		}
-		if e.body != nil && e.body.once && !slices.Contains(e.readers, e.body) {
-			e.readers = append(e.readers, e.body)
+		if e.body != nil && !slices.Contains(e.held, e.body) {
+			e.held = append(e.held, e.body)
 		}
 	}
 	if !e.body.replayable() {
@@ -316,15 +320,16 @@ func (e *execution) chooseBody(c *resty.Client, before *execution) error {
 	return nil
 }
 
-// readerOf returns the body of a reader that has been seen before: OnAttempt
-// may set several in turn, and a request may be used again.
+// readerOf returns the body of a reader that can be read only once and has been
+// seen before: OnAttempt may set several in turn, and a request may be used
+// again.
 func (e *execution) readerOf(given any, before *execution) *body {
-	known := e.readers
+	known := e.held
 	if before != nil {
-		known = slices.Concat(known, before.readers)
+		known = slices.Concat(known, before.held)
 	}
 	for _, b := range known {
-		if b.isOf(given) {
+		if b.once && b.isOf(given) {
 			return b
 		}
 	}

@@ -931,20 +931,31 @@ func TestBodyOfMultipartReadersIsNotSentForAnotherForm(t *testing.T) {
 }
 
 // bodyAnsweredEarly answers before it has sent the body, as net/http may.
-type bodyAnsweredEarly struct{ sent chan string }
+type bodyAnsweredEarly struct {
+	sent     chan string
+	statuses []int // of the first answers; then 200
+}
 
 func (e *bodyAnsweredEarly) RoundTrip(r *http.Request) (*http.Response, error) {
 	begun := make(chan struct{})
+	late := 50 * time.Millisecond
+	if len(e.statuses) > 0 {
+		late *= 2 // the first goes on for longer than the last
+	}
 	go func() {
 		defer r.Body.Close()
 		first, _ := io.CopyN(io.Discard, r.Body, 1)
 		close(begun)
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(late)
 		rest, _ := io.ReadAll(r.Body)
 		e.sent <- fmt.Sprint(first, string(rest))
 	}()
 	<-begun
-	return &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, Request: r}, nil
+	status := 200
+	if len(e.statuses) > 0 {
+		status, e.statuses = e.statuses[0], e.statuses[1:]
+	}
+	return &http.Response{StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, Request: r}, nil
 }
 
 // B7: the caller may use the memory again when Execute has returned.
@@ -970,6 +981,30 @@ func TestBodyInMemoryIsNotReadAfterTheRequest(t *testing.T) {
 			})
 		})
 	}
+}
+
+// OnAttempt may give every attempt memory of its own, and all of it comes back.
+func TestBodyInMemoryOfOnAttemptIsNotReadAfterTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport := &bodyAnsweredEarly{sent: make(chan string, 2), statuses: []int{503}}
+		c := resty.NewWithClient(&http.Client{Transport: transport}).SetLogger(quiet{})
+		texts := [][]byte{[]byte("hello"), []byte("jelly")}
+		install(t, c, constant(0), hooksOf(restyretry.Hooks{OnAttempt: func(a restyretry.Attempt) error {
+			a.Request.SetBody(texts[a.Number-1])
+			return nil
+		}}))
+		if _, err := c.R().Put("http://api.test/"); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range texts {
+			copy(text, "other")
+		}
+		got := []string{<-transport.sent, <-transport.sent}
+		slices.Sort(got)
+		if want := []string{"1ello", "1elly"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
 
 // The same on the wire, where only the race detector sees it.

@@ -373,11 +373,12 @@ func (e *execution) finish(resp *resty.Response, err error, panicked bool) {
 	e.conclude(resp, err, panicked)
 	e.done = true
 	e.stopped.Store(false)
-	e.bound.release(e.streams(resp, err))
+	streamed := e.streams(resp, err)
+	e.bound.release(streamed)
 	if panicked && e.answer != nil && e.answer.RawResponse != nil {
 		_ = e.answer.RawResponse.Body.Close() // nobody gets it
 	}
-	e.putBack(e.streams(resp, err) != nil)
+	e.putBack(streamed != nil)
 	a := *e.last()
 	e.policy.plugin.stats.add(e.past)
 	e.onDone(a)
@@ -431,17 +432,13 @@ func (e *execution) recordUnjudged(resp *resty.Response, err error, panicked boo
 }
 
 // putBack leaves the request as the caller made it, but for its URL, which
-// tells where the last attempt went. A response that the caller is streaming may
-// go on while the body is being sent.
+// tells where the last attempt went.
 func (e *execution) putBack(streaming bool) {
 	r := e.request
 	e.sent = r.URL
 	e.unhide()
-	for _, b := range e.readers {
-		b.finish()
-	}
-	if e.body != nil && e.body.loan != nil && !streaming {
-		e.body.loan.recall()
+	for _, b := range e.held {
+		b.finish(streaming)
 	}
 	e.initial.restore(r)
 	r.SetContext(e.Context)
@@ -484,7 +481,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // ended is how a context ended, with the cause if it has one of its own.
 func ended(ctx context.Context) error {
 	err := ctx.Err()
-	if cause := context.Cause(ctx); cause != err { //nolint:errorlint // identity is meant
+	if cause := context.Cause(ctx); cause != err {
 		return fmt.Errorf("%w: %w", err, cause)
 	}
 	return err
