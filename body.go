@@ -256,8 +256,8 @@ func holds(c *resty.Client, r *resty.Request) bool {
 }
 
 // takeBody takes the body of the coming attempt out of Resty's hands. before is
-// the execution that the request was in earlier, if it is used again.
-func (e *execution) takeBody(c *resty.Client, before *execution) error {
+// of the execution that the request was in earlier, if it is used again.
+func (e *execution) takeBody(c *resty.Client, before *extras) error {
 	r := e.request
 	e.unhide()
 	if err := e.chooseBody(c, before); err != nil {
@@ -290,7 +290,7 @@ func (e *execution) takeBody(c *resty.Client, before *execution) error {
 
 // chooseBody finds the body to send: the one it has, unless OnAttempt has set
 // another.
-func (e *execution) chooseBody(c *resty.Client, before *execution) error {
+func (e *execution) chooseBody(c *resty.Client, before *extras) error {
 	r := e.request
 	if e.body != nil && e.body.made {
 		switch {
@@ -323,7 +323,7 @@ func (e *execution) chooseBody(c *resty.Client, before *execution) error {
 // readerOf returns the body of a reader that can be read only once and has been
 // seen before: OnAttempt may set several in turn, and a request may be used
 // again.
-func (e *execution) readerOf(given any, before *execution) *body {
+func (e *execution) readerOf(given any, before *extras) *body {
 	known := e.held
 	if before != nil {
 		known = slices.Concat(known, before.held)
@@ -447,7 +447,7 @@ func (e *execution) isReplaced(hr *http.Request) (bool, error) {
 
 // keepBody remembers the body that Resty made for the attempt that has ended.
 func (e *execution) keepBody() {
-	if e.body == nil && e.bound == nil { // otherwise preRequest has
+	if e.body == nil && !(e.is(handed) && e.is(whole)) { // otherwise preRequest has
 		e.body = madeByResty(e.request.RawRequest, e.request)
 	}
 }
@@ -456,5 +456,6 @@ func (e *execution) keepBody() {
 // sent once more. Without our pre-request hook, multipart data cannot: Resty has
 // read its parts.
 func (e *execution) canSendAgain() bool {
-	return e.body.replayable() && (!isMultipart(e.request) || policyOf(e.request) != nil)
+	x := e.known()
+	return (x == nil || x.body.replayable()) && (!isMultipart(e.request) || policyOf(e.request) != nil)
 }

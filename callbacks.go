@@ -24,7 +24,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 	}
 	hideShown(r)
 	before := lastExecution(r)
-	if before != nil && !before.done {
+	if before != nil && before.phase.Load() != done {
 		return before.resume(c)
 	}
 	p := pluginOf(c)
@@ -44,20 +44,25 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 			return err
 		}
 	}
-	if hooked && before == nil && p.isPlain(c, r, policy) {
+	queried := len(r.QueryParam)+len(c.QueryParam) > 0
+	switch {
+	case !hooked || before != nil || !policy.isLight(c, r):
+		return policy.newExecution(r, whole).begin(c, before)
+	case policy.onAttempt || policy.URL != nil && !policy.lists || queried:
+		return policy.newExecution(r, guided).beginLight(c)
+	case policy.needsState() || r.Context() != context.Background():
+		return policy.newExecution(r, 0).beginLight(c)
+	default:
 		return nil
 	}
-	e := policy.newExecution(r)
-	e.client = c
-	return e.begin(c, before)
 }
 
-// isPlain reports whether nothing about a request has to be remembered from
-// the first attempt on.
-func (p *Plugin) isPlain(c *resty.Client, r *resty.Request, policy *policy) bool {
-	return r.Context() == context.Background() && !policy.needsState() && !p.kept.needsState() &&
-		len(r.QueryParam)+len(c.QueryParam) == 0 && !hasForeignConditions(c, r) &&
-		isLastMiddleware(c) && r.Error == nil && !savesField.of(r).Bool() && !holds(c, r) && policy.repeats(r.Method)
+// isLight reports whether nothing about a request that is used for the first
+// time has to be remembered but its execution.
+func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
+	return !p.needsHook() && !p.plugin.kept.needsState() && isLastMiddleware(c) && !hasForeignConditions(c, r) &&
+		r.Error == nil && (r.Result == nil || !p.onAttempt && !p.retriesSuccess()) && !savesField.of(r) &&
+		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
 }
 
 func (i *inherited) needsState() bool { return len(i.conditions) > 0 || i.retryAfter != nil }
@@ -85,18 +90,20 @@ var errHookReplaced = errors.New("restyretry: another pre-request hook has repla
 // request.
 func preRequest(c *resty.Client, hr *http.Request) error {
 	e, _ := hr.Context().Value(executionKey{}).(*execution)
-	if e == nil || e.done || e.request.RawRequest != hr {
+	if e == nil || e.phase.Load() == done || e.request.RawRequest != hr {
 		return preRequestPlain(c, hr)
 	}
-	if e.inOnAttempt {
+	if e.is(inOnAttempt) {
 		return nil
 	}
 	e.bind(hr)
-	if err := e.putBody(c, hr); err != nil {
-		return err
-	}
-	if e.body == nil {
-		e.body = madeByResty(hr, e.request)
+	if e.known() != nil {
+		if err := e.putBody(c, hr); err != nil {
+			return err
+		}
+		if e.body == nil {
+			e.body = madeByResty(hr, e.request)
+		}
 	}
 	e.putHeaders(hr)
 	if e.policy.PreRequest != nil {
@@ -107,18 +114,19 @@ func preRequest(c *resty.Client, hr *http.Request) error {
 	if err := e.guardRaw(c, hr); err != nil {
 		return err
 	}
-	e.handed = true
+	e.set(handed, true)
 	return nil
 }
 
 // preRequestPlain marks the first attempt of a request without state. It
 // notices where there should be state, and refuses to go on without limits.
 func preRequestPlain(c *resty.Client, hr *http.Request) error {
-	if !isRegistered(c) {
-		return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
-	}
-	if !isLastMiddleware(c) {
+	switch {
+	case isLastMiddleware(c):
+	case isRegistered(c):
 		return errors.New("restyretry: a middleware has replaced the context of the request: derive the new one from r.Context()")
+	default:
+		return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
 	}
 	if p := pluginOf(c); p != nil {
 		*hr = *hr.WithContext(p.current.Load().firstIn(hr.Context()))
@@ -134,7 +142,7 @@ func afterResponse(c *resty.Client, resp *resty.Response) error {
 	if e == nil {
 		return nil
 	}
-	e.parsed = true
+	e.set(parsed, true)
 	if e.Context.Err() != nil { // Resty will not ask condition any more
 		return e.statusError(e.attempt(resp, nil))
 	}
@@ -150,13 +158,13 @@ func condition(resp *resty.Response, err error) bool {
 	e := executionOf(resp.Request)
 	if e == nil {
 		policy := policyOf(resp.Request)
-		if policy == nil || err == nil && policy.isDone(resp) {
+		if policy == nil || err == nil && policy.isContent(resp) {
 			return false
 		}
 		e = policy.lateExecution(resp.Request)
 	}
 	e.judge(resp, err, false)
-	return e.retrying || e.raising
+	return e.is(retrying | raising)
 }
 
 // retryHook is Resty's retry hook. It comes after all conditions and has the
@@ -169,12 +177,10 @@ func retryHook(resp *resty.Response, err error) {
 	e := executionOf(resp.Request)
 	switch {
 	case e == nil:
-	case !e.judged():
+	case !e.is(judged):
 		e.judge(resp, err, true)
-	case !e.wanted && !e.raising && e.Context.Err() == nil:
-		a := *e.last()
-		e.past = e.past[:len(e.past)-1]
-		e.settle(a, ReasonCondition)
+	case !e.is(wanted|raising) && e.Context.Err() == nil:
+		e.settle(e.unrecord(), ReasonCondition)
 	}
 }
 
@@ -189,12 +195,12 @@ func (p *Plugin) retryAfter(c *resty.Client, resp *resty.Response) (time.Duratio
 		return 0, errors.New("restyretry: a retry of a request that the plugin has not seen")
 	}
 	waiting := resp.Request.Context()
-	if e.retrying {
+	if e.is(retrying) {
 		err := e.advance(c, resp)
 		if err == nil {
 			return 1, nil
 		}
-		e.final = joined(e.err, err)
+		e.raise(joined(e.lastError(), err))
 	}
 	return e.stop(waiting)
 }
@@ -204,13 +210,14 @@ func succeeded(_ *resty.Client, resp *resty.Response) {
 	if resp == nil {
 		return
 	}
-	if e := executionOf(resp.Request); e != nil {
+	r := resp.Request
+	if e := executionOf(r); e != nil {
 		e.finish(resp, nil, false)
-	} else if policy := policyOf(resp.Request); policy != nil {
+	} else if policy := policyOf(r); policy != nil {
 		policy.plugin.stats.addFirst()
 		policy.Budget.request(resp.ReceivedAt())
-		forgetNoBody(resp.Request)
-		if r := resp.Request; r.Context() != context.Background() { // Resty's, for the trace
+		forgetNoBody(r)
+		if r.Context() != context.Background() { // Resty's, for the trace
 			r.SetContext(context.Background())
 		}
 	}

@@ -16,13 +16,13 @@ import (
 
 // cause returns why an attempt asks for another, or "" where it does not.
 func (e *execution) cause(a Attempt) Reason {
-	p, err := e.policy, e.err
+	p, err := e.policy, e.lastError()
 	switch {
-	case e.told == "true":
+	case told(a.Response) == "true":
 		return ReasonServer
 	case p.retriesStatus(a.StatusCode()):
 		return ReasonStatus
-	case !e.parsed && receiving(a.Response, err) && p.Errors != nil && p.Errors(err):
+	case !e.is(parsed) && receiving(a.Response, err) && p.Errors != nil && p.Errors(err):
 		return ReasonError
 	case p.RetryIf != nil && p.RetryIf(a), p.plugin.kept.asksFor(a.Response, err):
 		return ReasonCondition
@@ -31,10 +31,25 @@ func (e *execution) cause(a Attempt) Reason {
 	}
 }
 
-// isDone reports whether nothing at all is to be said of a response.
-func (o *Options) isDone(resp *resty.Response) bool {
+// isContent reports whether nothing can ask for a retry after this response.
+func (p *policy) isContent(resp *resty.Response) bool {
 	status := resp.StatusCode()
-	return status < http.StatusBadRequest && !o.retriesStatus(status) && shouldRetry(status, resp.Header()) == ""
+	return status < http.StatusBadRequest && !p.retriesStatus(status) &&
+		(status < http.StatusMultipleChoices || told(resp) != "true") &&
+		p.RetryIf == nil && len(p.plugin.kept.conditions) == 0
+}
+
+// told is what the server says of a retry: "true", "false" or nothing. A
+// success is not repeated because of it.
+func told(resp *resty.Response) string {
+	if resp.RawResponse == nil {
+		return ""
+	}
+	value := shouldRetry(resp.RawResponse.Header)
+	if value == "true" && resp.IsSuccess() {
+		return ""
+	}
+	return value
 }
 
 func (o *Options) retriesStatus(status int) bool {
@@ -62,13 +77,13 @@ func isBodyless(resp *resty.Response) bool {
 
 // limit returns what stands against a retry, or "" after setting a.Wait.
 func (e *execution) limit(a *Attempt) Reason {
-	o := &e.policy.Options
+	o, told := &e.policy.Options, told(a.Response)
 	switch {
 	case o.Unless != nil && o.Unless(*a):
 		return ReasonUnless
-	case e.told == "false":
+	case told == "false":
 		return ReasonServer
-	case e.told != "true" && !o.repeats(a.Method) && !o.hasKey(e.request.RawRequest.Header) && !e.nothingSent():
+	case told != "true" && !o.repeats(a.Method) && !o.hasKey(e.request.RawRequest.Header) && !e.nothingSent():
 		return ReasonMethod
 	case a.Last():
 		return ReasonAttempts
@@ -100,7 +115,7 @@ func (e *execution) wait(a Attempt, now time.Time) (time.Duration, Reason) {
 	if kept.retryAfter != nil {
 		switch wait, err := kept.retryAfter(e.client, a.Response); {
 		case err != nil:
-			e.raise(joined(e.err, err))
+			e.raise(joined(e.lastError(), err))
 			return 0, ReasonStopped
 		case wait > 0:
 			return wait, ""
@@ -121,10 +136,14 @@ func (e *execution) wait(a Attempt, now time.Time) (time.Duration, Reason) {
 
 // start is when the first attempt was sent; a is the one that has just ended.
 func (e *execution) start(a Attempt) time.Time {
-	if len(e.past) > 0 {
+	switch {
+	case e.hasPast():
 		return e.past[0].Start
+	case a.Number > 1:
+		return e.fromLedger(1).Start
+	default:
+		return a.Start
 	}
-	return a.Start
 }
 
 // repeats reports whether the method may be sent again in any case.
@@ -144,19 +163,20 @@ func (o *Options) hasKey(h http.Header) bool {
 // with an error that comes before: the name was not resolved, or the connection
 // not made.
 func (e *execution) nothingSent() bool {
-	if e.err == nil || e.bound == nil || e.bound.wire == nil || e.bound.wire.wrote.Load() {
+	x := e.known()
+	if x == nil || x.err == nil || x.bound == nil || x.bound.wire == nil || x.bound.wire.wrote.Load() {
 		return false
 	}
-	if e.bound.wire.asked.Load() {
+	if x.bound.wire.asked.Load() {
 		return true
 	}
 	var dns *net.DNSError
 	var op *net.OpError
-	if !errors.As(e.err, &dns) && !(errors.As(e.err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")) {
+	if !errors.As(x.err, &dns) && !(errors.As(x.err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")) {
 		return false
 	}
 	var failed *url.Error
-	return errors.As(e.err, &failed) && sameURL(failed.URL, e.request.RawRequest.URL)
+	return errors.As(x.err, &failed) && sameURL(failed.URL, e.request.RawRequest.URL)
 }
 
 // sameURL compares a URL of an error, from which the password has been taken,

@@ -15,21 +15,48 @@ type attemptContext struct {
 	context.Context
 	policy    *policy
 	execution *execution // nil for a first attempt without state
-	number    int
+	number    uint8
 	timeout   *timeout
 	wire      *wire
 }
 
 func (a *attemptContext) Value(key any) any {
 	switch key {
-	case attemptKey{}:
-		return a
 	case executionKey{}:
 		if a.execution != nil {
 			return a.execution
 		}
+	case attemptKey{}:
+		return a.number
+	case policyKey{}:
+		return a.policy
 	}
 	return a.Context.Value(key)
+}
+
+// A firstAttempt and a secondAttempt are an execution as the context of the raw
+// request of that attempt. Most requests have no more attempts than these two,
+// and so no need for an attemptContext. Neither ends when the execution is
+// stopped.
+type (
+	firstAttempt  execution
+	secondAttempt execution
+)
+
+func (a *firstAttempt) Value(key any) any  { return (*execution)(a).valueIn(1, key) }
+func (a *secondAttempt) Value(key any) any { return (*execution)(a).valueIn(2, key) }
+
+// valueIn is the value of a key in the context of an attempt.
+func (e *execution) valueIn(attempt uint8, key any) any {
+	switch key {
+	case executionKey{}:
+		return e
+	case attemptKey{}:
+		return attempt
+	case policyKey{}:
+		return e.policy
+	}
+	return e.Context.Value(key)
 }
 
 func (e *execution) Value(key any) any {
@@ -37,22 +64,26 @@ func (e *execution) Value(key any) any {
 	case executionKey{}:
 		return e
 	case attemptKey{}:
-		if !e.done {
-			return e
+		if e.phase.Load() != done {
+			return e.number
+		}
+	case policyKey{}:
+		if e.phase.Load() != done {
+			return nil
 		}
 	}
 	return e.Context.Value(key)
 }
 
 func (e *execution) Done() <-chan struct{} {
-	if e.stopped.Load() {
+	if e.phase.Load() == stopped {
 		return closed
 	}
 	return e.Context.Done()
 }
 
 func (e *execution) Err() error {
-	if e.stopped.Load() {
+	if e.phase.Load() == stopped {
 		return e.final
 	}
 	return e.Context.Err()
@@ -102,16 +133,16 @@ func (c *covered) Value(key any) any {
 	return c.values.Value(key)
 }
 
-// A running context is an execution that stop has not ended: for the callbacks
-// that come after.
-type running struct {
+// An unstopped context is an execution that stop has not ended: for the
+// callbacks that come after.
+type unstopped struct {
 	*execution
 	values context.Context
 }
 
-func (c *running) Done() <-chan struct{} { return c.execution.Context.Done() }
-func (c *running) Err() error            { return c.execution.Context.Err() }
-func (c *running) Value(key any) any     { return c.values.Value(key) }
+func (c *unstopped) Done() <-chan struct{} { return c.execution.Context.Done() }
+func (c *unstopped) Err() error            { return c.execution.Context.Err() }
+func (c *unstopped) Value(key any) any     { return c.values.Value(key) }
 
 // A wire tells what a transport has done with a request: whether it has asked
 // for a connection, and whether it has written the header to one.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,55 +18,90 @@ import (
 // request alone: a request made with the same context begins its own.
 //
 // A request that asks for nothing special and has no context of its own gets
-// an execution only when its first attempt fails.
+// an execution only when its first attempt fails. Most others need no more than
+// these 80 bytes, which also serve as the contexts of the raw requests and as
+// the memory of the attempts.
 type execution struct {
 	context.Context // the caller's
 
-	policy  *policy
-	request *resty.Request
-	client  *resty.Client
-	late    bool // Resty still looks at the context that the request had before
+	policy   *policy
+	request  *resty.Request
+	*details // nil for a request that needs none
+	ledger   // of the attempts that have ended
 
-	course  // where it goes: urls.go
+	phase  atomic.Uint32
+	number uint8 // of the attempt under way, or of the one to come
+	reason code  // why the last attempt in the ledger was followed by another, or not
+	flags  flags
+}
+
+// details are what only some requests have to remember.
+type details struct {
+	given string // the URL as the caller gave it, if known
+	turn  uint64 // of a Rotate
+	*extras
+}
+
+// extras are what few requests have to remember.
+type extras struct {
+	client  *resty.Client
+	course  // where the request goes: urls.go
 	sending // what it sends: body.go
 
-	initial *snapshot // the request before the first OnAttempt, if there is one
+	initial *snapshot // the request before the first OnAttempt
 	results *results  // before the first attempt, if there are any
 	key     string    // of the IdempotencyHeader
 
-	// The attempt under way, or the one to come.
-	number      int
-	begun       int   // Resty's count of it
-	ready       bool  // it may be sent
-	inOnAttempt bool  // which may call GenerateCurlCommand
-	refusal     error // why it cannot be sent
-	bound       *attemptContext
-	handed      bool // Resty has got its raw request from us
-	parsed      bool // Resty has read its response
+	refusal error           // why the attempt under way cannot be sent
+	bound   *attemptContext // of the attempt under way, if it has a limit or is watched
+	err     error           // of the last attempt that has ended, as Resty has it
+	final   error           // what Resty is to return instead
+	past    []Attempt       // what has no room in the ledger
+}
 
-	// The last attempt that has ended, and what follows.
-	answer   *resty.Response
-	err      error  // as Resty has it
-	told     string // what the server says of a retry: "true", "false" or nothing
-	wanted   bool   // it asks for another
-	retrying bool   // and will get it
-	raising  bool   // Resty is to return final, which is not err
-	past     []Attempt
-	done     bool
+// The phases of an execution.
+const (
+	running = iota
+	stopped // Resty's loop ends with the error final, see stop
+	done
+)
 
-	// Once stopped is set, Resty's loop ends with the error final. See stop.
-	stopped atomic.Bool
-	final   error
+// flags are what is known of the attempt under way, or of the last one.
+type flags uint16
+
+const (
+	whole       flags = 1 << iota // the execution has had its extras from the beginning
+	guided                        // it knows the URL that was given
+	late                          // it began when the first attempt had ended; Resty looks at another context
+	odd                           // Resty's count of the attempt is
+	ready                         // it may be sent
+	inOnAttempt                   // which may call GenerateCurlCommand
+	secure                        // a URL of this request was https
+	handed                        // Resty has got its raw request from us
+	parsed                        // Resty has read its response
+	judged                        // it has ended, and is recorded
+	wanted                        // it asks for another
+	retrying                      // and will get it
+	raising                       // Resty is to return final, which is not the attempt's own error
+)
+
+func (e *execution) is(f flags) bool { return e.flags&f != 0 }
+
+func (e *execution) set(f flags, on bool) {
+	if e.flags &^= f; on {
+		e.flags |= f
+	}
 }
 
 type (
 	executionKey struct{}
-	attemptKey   struct{}
+	attemptKey   struct{} // the number of the attempt
+	policyKey    struct{} // the policy of an attempt whose raw request we have had
 )
 
 // executionOf returns the execution that r is in, or nil.
 func executionOf(r *resty.Request) *execution {
-	if e := lastExecution(r); e != nil && !e.done {
+	if e := lastExecution(r); e != nil && e.phase.Load() != done {
 		return e
 	}
 	return nil
@@ -76,33 +110,59 @@ func executionOf(r *resty.Request) *execution {
 // lastExecution returns the execution that r is in or was in last, or nil. The
 // raw request still knows when a middleware has replaced the context.
 func lastExecution(r *resty.Request) *execution {
-	if e, ok := r.Context().Value(executionKey{}).(*execution); ok && e.request == r {
+	if e := executionIn(r.Context(), r); e != nil || r.RawRequest == nil {
 		return e
 	}
-	if r.RawRequest == nil {
-		return nil
-	}
-	if e, ok := r.RawRequest.Context().Value(executionKey{}).(*execution); ok && e.request == r {
+	return executionIn(r.RawRequest.Context(), r)
+}
+
+func executionIn(ctx context.Context, r *resty.Request) *execution {
+	if e, ok := ctx.Value(executionKey{}).(*execution); ok && e.request == r {
 		return e
 	}
 	return nil
 }
 
-// policyOf returns the policy of a request that has no execution, or nil where
-// the plugin has not seen it sent.
+// policyOf returns the policy of a request's last attempt, or nil where the
+// plugin has not seen it sent.
 func policyOf(r *resty.Request) *policy {
 	if r.RawRequest == nil || r.Attempt == 0 {
 		return nil
 	}
-	if a, ok := r.RawRequest.Context().Value(attemptKey{}).(*attemptContext); ok {
-		return a.policy
-	}
-	return nil
+	p, _ := r.RawRequest.Context().Value(policyKey{}).(*policy)
+	return p
 }
 
-func (p *policy) newExecution(r *resty.Request) *execution {
-	e := &execution{Context: r.Context(), policy: p, request: r, number: 1, begun: r.Attempt}
-	e.given = r.URL
+// newExecution makes an execution with the memory that shape (0, guided or
+// whole) says, all of it at once.
+func (p *policy) newExecution(r *resty.Request, shape flags) *execution {
+	var e *execution
+	switch shape {
+	case whole:
+		made := &struct {
+			execution execution
+			details   details
+			extras    extras
+		}{}
+		e = &made.execution
+		e.details, made.details.extras = &made.details, &made.extras
+	case guided:
+		made := &struct {
+			execution execution
+			details   details
+		}{}
+		e = &made.execution
+		e.details = &made.details
+	default:
+		e = &execution{}
+	}
+	e.Context, e.policy, e.request, e.number = r.Context(), p, r, 1
+	e.set(shape, true)
+	e.set(odd, r.Attempt%2 == 1)
+	if shape != 0 {
+		e.set(guided, true)
+		e.given = r.URL
+	}
 	r.SetContext(e)
 	return e
 }
@@ -112,31 +172,66 @@ func (p *policy) newExecution(r *resty.Request) *execution {
 func (p *policy) lateExecution(r *resty.Request) *execution {
 	ctx := r.Context()
 	r.SetContext(context.Background())
-	forgetNoBody(r)
-	e := p.newExecution(r)
-	e.late = true
+	e := p.newExecution(r, 0)
+	e.set(late, true)
 	if ctx != context.Background() {
 		r.SetContext(&covered{execution: e, values: ctx})
 	}
 	return e
 }
 
-// begin prepares the first attempt.
-func (e *execution) begin(c *resty.Client, before *execution) error {
-	r := e.request
-	if before != nil && r.URL == before.sent {
+// known returns the extras, or nil where there are none.
+func (e *execution) known() *extras {
+	if e == nil || e.details == nil {
+		return nil
+	}
+	return e.extras
+}
+
+// extra returns the extras, which are made if there are none.
+func (e *execution) extra() *extras {
+	switch {
+	case e.details == nil:
+		made := &struct {
+			details details
+			extras  extras
+		}{}
+		e.details, made.details.extras = &made.details, &made.extras
+	case e.extras == nil:
+		e.extras = &extras{}
+	}
+	return e.extras
+}
+
+// beginLight prepares the first attempt of a request that has no body of ours
+// and is used for the first time.
+func (e *execution) beginLight(c *resty.Client) error {
+	if !e.policy.guides() {
+		return nil
+	}
+	if err := e.setOff(c); err != nil {
+		return e.refuse(err)
+	}
+	if e.known() == nil {
+		return nil
+	}
+	return e.refuse(e.takeBody(c, nil)) // OnAttempt has changed the request
+}
+
+// begin prepares the first attempt of any other.
+func (e *execution) begin(c *resty.Client, earlier *execution) error {
+	r, before := e.request, earlier.known()
+	e.client = c
+	if earlier != nil && earlier.is(guided) && r.URL == earlier.sentURL() {
 		// Send on a request that was used before: Resty left in r.URL what it
 		// made of it, and would add the query parameters once more.
-		r.URL, e.resent = before.given, true
+		r.URL, e.resent = earlier.given, true
 	}
 	e.given = r.URL
 	e.parts = partsOf(r)
-	e.secure = schemeOf(c, r.URL) == "https"
-	if rotation, ok := e.policy.URL.(*rotation); ok {
-		e.turn = rotation.turn()
-	}
-	if slices.ContainsFunc(e.policy.Hooks, func(h Hooks) bool { return h.OnAttempt != nil }) {
-		e.initial = takeSnapshot(r)
+	if e.policy.onAttempt {
+		initial := takeSnapshot(r)
+		e.initial = &initial
 	}
 	if before != nil && before.results != nil && r.Error == nil {
 		r.Error = before.results.failure // Resty has forgotten it
@@ -144,108 +239,160 @@ func (e *execution) begin(c *resty.Client, before *execution) error {
 	if r.Result != nil || r.Error != nil {
 		e.results = takeResults(r, e.policy.retriesSuccess() || len(e.policy.plugin.kept.conditions) > 0 || hasForeignConditions(c, r))
 	}
-	for _, step := range []func(*resty.Client) error{e.guardList, e.direct} {
-		if e.refusal = step(c); e.refusal != nil {
-			return e.refusal
-		}
+	err := e.setOff(c)
+	if err == nil {
+		err = e.takeBody(c, before)
 	}
-	e.refusal = e.takeBody(c, before)
-	return e.refusal
+	return e.refuse(err)
+}
+
+// setOff sets where the first attempt goes.
+func (e *execution) setOff(c *resty.Client) error {
+	e.set(secure, schemeOf(c, e.request.URL) == "https")
+	if rotation, ok := e.policy.URL.(*rotation); ok {
+		e.turn = rotation.turn()
+	}
+	if err := e.guardList(c); err != nil {
+		return err
+	}
+	return e.direct(c)
+}
+
+// refuse remembers why an attempt cannot be sent, if it cannot.
+func (e *execution) refuse(err error) error {
+	if err != nil {
+		e.extra().refusal = err
+	}
+	return err
 }
 
 // resume lets Resty go on with the attempt that advance has prepared.
 func (e *execution) resume(c *resty.Client) error {
-	r := e.request
-	if e.inOnAttempt { // GenerateCurlCommand
+	r, counted := e.request, e.request.Attempt%2 == 1
+	if e.is(inOnAttempt) { // GenerateCurlCommand
 		showBody(c, r)
 		return nil
 	}
-	if e.begun == r.Attempt { // called twice for one attempt
+	if e.is(odd) == counted { // called twice for one attempt
 		return nil
 	}
-	e.begun = r.Attempt
-	if !e.ready {
+	e.set(odd, counted)
+	x := e.known()
+	if !e.is(ready) {
 		// A condition outside this package repeats a request that could not be
 		// sent. Resty neither waits nor looks at the context in that case.
-		return cmp.Or(e.refusal, errors.New("restyretry: not repeated, the attempt before could not be sent"))
+		err := errors.New("restyretry: not repeated, the attempt before could not be sent")
+		if x != nil {
+			err = cmp.Or(x.refusal, err)
+		}
+		return err
 	}
-	e.ready = false
-	if e.next != "" {
-		r.URL = e.next
+	e.set(ready, false)
+	if list, ok := e.policy.URL.(urlList); ok {
+		r.URL = list.at(int(e.number))
+	}
+	if x != nil && x.next != "" {
+		r.URL = x.next
 	}
 	e.stayInContext()
-	e.refusal = e.takeBody(c, nil)
-	return e.refusal
+	if x == nil {
+		return nil
+	}
+	return e.refuse(e.takeBody(c, nil))
 }
 
 // bind gives the raw request of an attempt its context and its time limit.
 func (e *execution) bind(hr *http.Request) {
 	parent := hr.Context()
-	if parent == context.Context(e) {
+	own := parent == context.Context(e)
+	if own {
 		parent = e.Context
 	}
-	a := &attemptContext{Context: parent, policy: e.policy, execution: e, number: e.number}
-	if limit := e.policy.AttemptTimeout; limit > 0 {
-		a.timeout = newTimeout(parent, limit)
-		a.Context = a.timeout
+	limit, watch := e.policy.AttemptTimeout, !e.policy.repeats(hr.Method)
+	var ctx context.Context
+	switch {
+	case own && limit == 0 && !watch && e.number == 1:
+		ctx = (*firstAttempt)(e)
+	case own && limit == 0 && !watch && e.number == 2:
+		ctx = (*secondAttempt)(e)
+	default:
+		a := &attemptContext{Context: parent, policy: e.policy, execution: e, number: e.number}
+		if limit > 0 {
+			a.timeout = newTimeout(parent, limit)
+			a.Context = a.timeout
+		}
+		if watch {
+			a.wire = &wire{}
+			a.Context = a.wire.watch(a.Context)
+		}
+		e.extra().bound = a
+		ctx = a
 	}
-	if !e.policy.repeats(hr.Method) {
-		a.wire = &wire{}
-		a.Context = a.wire.watch(a.Context)
-	}
-	e.bound = a
-	*hr = *hr.WithContext(a)
+	*hr = *hr.WithContext(ctx)
 	e.cover()
 }
 
 // upcoming is the attempt that is about to be sent.
 func (e *execution) upcoming() Attempt {
-	r := e.request
-	return Attempt{
-		Number: e.number, Max: e.policy.Attempts, Method: r.Method, URL: redactText(r.URL), Request: r,
-		Start: time.Now(), rand: e.policy.Rand, turn: e.turn,
+	a := e.blank(int(e.number))
+	a.Method, a.URL, a.Start = e.request.Method, redactText(e.request.URL), time.Now()
+	return a
+}
+
+// noteAccept remembers whether Resty had an Accept header for attempt 1.
+func (e *execution) noteAccept() {
+	if e.number == 1 {
+		e.noAccept = e.request.RawRequest.Header.Get("Accept") == ""
 	}
 }
 
 // attempt is the attempt that has just ended.
 func (e *execution) attempt(resp *resty.Response, err error) Attempt {
-	if resp == nil && !e.handed { // never sent
+	if resp == nil && !e.is(handed) { // never sent
 		a := e.upcoming()
 		a.Err = redactError(err)
 		return a
 	}
 	r := e.request
-	return Attempt{
-		Number: e.number, Max: e.policy.Attempts, Method: r.RawRequest.Method, URL: redactURL(r.RawRequest.URL),
-		Request: r, Response: resp, Err: redactError(err), Start: r.Time, Took: time.Since(r.Time),
-		rand: e.policy.Rand, turn: e.turn, sent: true,
+	a := e.blank(int(e.number))
+	a.Method, a.URL = r.RawRequest.Method, textOf(r.RawRequest.URL, r.URL)
+	a.Response, a.Err, a.Start, a.Took, a.sent = resp, redactError(err), r.Time, took(resp), true
+	if resp == nil {
+		a.Took = time.Since(r.Time)
 	}
+	return a
+}
+
+// blank is what is the same for all attempts.
+func (e *execution) blank(number int) Attempt {
+	a := Attempt{Number: number, Max: e.policy.Attempts, Request: e.request, rand: e.policy.Rand}
+	if e.details != nil {
+		a.turn = e.turn
+	}
+	return a
+}
+
+// took is how long the attempt took that has just ended with this response.
+func took(resp *resty.Response) time.Duration {
+	if resp == nil {
+		return 0
+	}
+	return resp.ReceivedAt().Sub(resp.Request.Time)
 }
 
 // judge decides what follows an attempt, and records it. A condition outside
 // this package may have asked for a retry already.
 func (e *execution) judge(resp *resty.Response, err error, asked bool) {
-	e.answer, e.err = resp, err
-	e.bound.release(e.streams(resp, err))
-	e.unhide()
-	e.sent = e.request.URL
-	e.told = ""
-	if resp.RawResponse != nil {
-		e.told = shouldRetry(resp.StatusCode(), resp.Header())
-	}
+	e.answer = resp
+	e.complete(resp, err)
 	if e.number == 1 {
-		e.noAccept = e.request.RawRequest.Header.Get("Accept") == ""
+		e.policy.Budget.request(resp.ReceivedAt())
 	}
-	if !e.parsed {
-		takeBackOutput(e.client, resp)
-	}
-	if err != nil && resp.RawResponse != nil {
-		_ = resp.RawResponse.Body.Close() // SetOutput leaves it open
+	if err == nil && !asked && e.policy.isContent(resp) {
+		e.succeed(resp)
+		return
 	}
 	a := e.attempt(resp, err)
-	if a.Number == 1 {
-		e.policy.Budget.request(a.Start.Add(a.Took))
-	}
 	cause := e.cause(a)
 	if cause == "" && asked {
 		cause = ReasonCondition
@@ -253,37 +400,71 @@ func (e *execution) judge(resp *resty.Response, err error, asked bool) {
 	e.settle(a, cause)
 }
 
+// complete ends what lasts as long as an attempt.
+func (e *execution) complete(resp *resty.Response, err error) {
+	if err != nil {
+		e.extra()
+	}
+	x := e.known()
+	if x == nil {
+		return
+	}
+	x.err, x.final = err, nil
+	x.bound.release(e.streams(resp, err))
+	e.unhide()
+	x.sent = e.request.URL
+	e.noteAccept()
+	if !e.is(parsed) {
+		takeBackOutput(x.client, resp)
+	}
+	if err != nil && resp.RawResponse != nil {
+		_ = resp.RawResponse.Body.Close() // SetOutput leaves it open
+	}
+}
+
 // settle decides whether a cause leads to a retry.
 func (e *execution) settle(a Attempt, cause Reason) {
-	e.wanted, e.retrying, e.raising, e.final = cause != "", false, false, e.err
+	e.set(wanted, cause != "")
+	e.set(retrying|raising, false)
 	switch {
-	case e.Context.Err() != nil && (e.wanted || !succeededWith(a)):
+	case e.Context.Err() != nil && (e.is(wanted) || !succeededWith(a)):
 		a.Reason = e.endedBy()
-	case e.wanted:
+	case e.is(wanted):
 		a.Reason = e.limit(&a)
-		e.retrying = a.Reason == ""
+		e.set(retrying, a.Reason == "")
 		a.Reason = cmp.Or(a.Reason, cause)
 	case succeededWith(a):
 		a.Reason = ReasonSucceeded
-	case errors.Is(e.err, errBodyLost): // a redirect, or net/http itself, wanted to send it again
+	case errors.Is(e.lastError(), errBodyLost): // a redirect, or net/http itself, wanted to send it again
 		a.Reason = ReasonBody
 	default:
 		a.Reason = ReasonNotRetryable
 	}
-	if !e.retrying {
+	if !e.is(retrying) {
 		a.Wait = 0
-		if err := e.statusError(a); err != nil && !e.raising {
+		if err := e.statusError(a); err != nil && !e.is(raising) {
 			e.raise(err)
 		}
 	}
-	e.past = append(e.past, a)
+	e.record(a)
 }
 
 // succeededWith reports whether an attempt is what its caller wanted.
 func succeededWith(a Attempt) bool { return a.Err == nil && a.StatusCode() < http.StatusBadRequest }
 
+// lastError is the error of the last attempt that has ended, as Resty has it.
+func (e *execution) lastError() error {
+	if x := e.known(); x != nil {
+		return x.err
+	}
+	return nil
+}
+
 // raise makes err the error of the request.
-func (e *execution) raise(err error) { e.final, e.raising = err, true }
+func (e *execution) raise(err error) {
+	e.extra().final = err
+	e.set(raising, true)
+}
 
 // joined adds why a request cannot go on to the error it failed with, if any.
 func joined(err, why error) error {
@@ -292,11 +473,6 @@ func joined(err, why error) error {
 	}
 	return fmt.Errorf("%w (%w)", err, why)
 }
-
-// judged reports whether the attempt under way has been recorded.
-func (e *execution) judged() bool { return len(e.past) == e.number }
-
-func (e *execution) last() *Attempt { return &e.past[len(e.past)-1] }
 
 // endedBy says how the caller's context ended.
 func (e *execution) endedBy() Reason {
@@ -310,96 +486,149 @@ func (e *execution) endedBy() Reason {
 // waits, and prepares the request. Its error is why the next attempt cannot
 // be sent.
 func (e *execution) advance(c *resty.Client, resp *resty.Response) error {
-	discard(resp)
-	a := *e.last()
-	e.onRetry(a)
-	e.policy.plugin.stats.waited.Add(int64(a.Wait))
+	discard(resp, e.is(parsed))
+	wait := e.onRetry()
+	e.policy.plugin.stats.waited.Add(int64(wait))
 	// Resty waits the last nanosecond: it takes no 0 for an answer.
-	if err := sleep(e.Context, a.Wait-1); err != nil {
-		e.retrying = false
-		e.last().Reason = e.endedBy()
+	if err := sleep(e.Context, wait-1); err != nil {
+		e.set(retrying, false)
+		e.setReason(e.endedBy())
 		return fmt.Errorf("restyretry: while waiting for attempt %d: %w", e.number+1, err)
 	}
-	e.keepBody()
-	e.number++
-	e.retrying, e.handed, e.parsed, e.bound, e.answer = false, false, false, nil, nil
-	e.initial.restore(e.request)
-	e.results.restore(e.request)
-	e.request.URL = e.given
-	e.request.SetContext(e)
-	if err := e.direct(c); err != nil {
-		e.number--
-		e.last().Reason = ReasonStopped
+	if sendsBody(c, e.request) {
+		e.extra()
+		e.noteAccept()
+		e.keepBody()
+	}
+	e.next()
+	if err := e.prepare(c); err != nil {
+		e.back()
+		e.setReason(ReasonStopped)
 		return err
 	}
 	if err := ended(e.Context); err != nil { // OnAttempt may take its time
-		e.number--
-		e.last().Reason = e.endedBy()
+		e.back()
+		e.setReason(e.endedBy())
 		return fmt.Errorf("restyretry: before attempt %d: %w", e.number+1, err)
 	}
-	e.next, e.ready = "", true
-	if e.request.URL != e.given || e.resent {
-		e.next = e.request.URL
+	e.set(ready, true)
+	return nil
+}
+
+// next makes the coming attempt the one under way, and back undoes this.
+func (e *execution) next() {
+	e.number++
+	e.answer = nil
+	e.set(judged|retrying|handed|parsed, false)
+	if x := e.known(); x != nil {
+		x.bound, x.next = nil, ""
+	}
+}
+
+func (e *execution) back() {
+	e.number--
+	e.set(judged, true)
+}
+
+// prepare makes the request what it was before the first attempt, and sets where
+// it goes.
+func (e *execution) prepare(c *resty.Client) error {
+	r := e.request
+	e.restore()
+	if x := e.known(); x != nil {
+		x.results.restore(r)
+	} else {
+		(*results)(nil).restore(r)
+	}
+	if e.is(guided) {
+		r.URL = e.given
+	}
+	r.SetContext(e)
+	if err := e.direct(c); err != nil {
+		return err
+	}
+	if e.is(guided) && (r.URL != e.given || e.known() != nil && e.resent) {
+		e.extra().next = r.URL
 	}
 	return nil
 }
 
-// stop makes Resty end its loop now, with the last response and e.final. An
-// error returned to Resty instead would be dropped where the attempt itself
-// had one, and could not be nil. So the request's context ends, and Resty,
-// which is about to wait, returns the context's error.
+// restore undoes what OnAttempt and Resty have done to the request. Without a
+// snapshot its header and parameters were empty before, and OnAttempt has
+// changed nothing.
+func (e *execution) restore() {
+	r := e.request
+	if x := e.known(); x != nil && x.initial != nil {
+		x.initial.restore(r)
+	} else if e.policy.onAttempt {
+		clear(r.Header)
+		clear(r.QueryParam)
+		clear(r.FormData)
+	}
+	if !e.is(whole) {
+		forgetNoBody(r)
+	}
+}
+
+// stop makes Resty end its loop now, with the last response and the error of
+// the request. An error returned to Resty instead would be dropped where the
+// attempt itself had one, and could not be nil. So the request's context ends,
+// and Resty, which is about to wait, returns the context's error.
 //
 // resty is the context that Resty looks at; the request's own does not end.
 func (e *execution) stop(resty context.Context) (time.Duration, error) {
-	if e.late {
+	if e.is(late) {
 		resty = context.Background()
 	}
-	e.stopped.Store(true)
-	e.request.SetContext(&running{execution: e, values: e.request.Context()})
+	x := e.extra()
+	if !e.is(raising) {
+		x.final = x.err
+	}
+	e.phase.Store(stopped)
+	e.request.SetContext(&unstopped{execution: e, values: e.request.Context()})
 	select {
 	case <-resty.Done():
 		return time.Hour, nil // does not begin
 	default: // without our pre-request hook, a middleware may have put a context of its own before ours
-		return 0, cmp.Or(e.final, errors.New("restyretry: a condition outside the plugin asked for a retry that is not allowed"))
+		return 0, cmp.Or(x.final, errors.New("restyretry: a condition outside the plugin asked for a retry that is not allowed"))
 	}
 }
 
 // finish ends the execution: it puts the request back as it was and tells
 // everyone. It does nothing the second time.
 func (e *execution) finish(resp *resty.Response, err error, panicked bool) {
-	if e.done {
+	if e.phase.Load() == done {
 		return
 	}
 	e.conclude(resp, err, panicked)
-	e.done = true
-	e.stopped.Store(false)
+	e.phase.Store(done)
 	streamed := e.streams(resp, err)
-	e.bound.release(streamed)
+	if x := e.known(); x != nil {
+		x.bound.release(streamed)
+	}
 	if panicked && e.answer != nil && e.answer.RawResponse != nil {
 		_ = e.answer.RawResponse.Body.Close() // nobody gets it
 	}
 	e.putBack(streamed != nil)
-	a := *e.last()
-	e.policy.plugin.stats.add(e.past)
-	e.onDone(a)
+	e.count()
+	e.onDone()
 }
 
 // conclude makes sure that the last attempt is recorded with the reason why it
 // was the last.
 func (e *execution) conclude(resp *resty.Response, err error, panicked bool) {
 	switch {
-	case e.ready: // ended in the last nanosecond of the wait
-		e.number--
-		e.last().Reason = e.endedBy()
-	case !e.judged():
+	case e.is(ready): // ended in the last nanosecond of the wait
+		e.back()
+		e.setReason(e.endedBy())
+	case !e.is(judged):
 		e.recordUnjudged(resp, err, panicked)
 	}
-	last := e.last()
 	switch {
 	case panicked:
-		last.Reason = ReasonPanic
-	case e.retrying && last.Number == e.number: // Resty's wait was cancelled
-		last.Reason = ReasonCancelled
+		e.setReason(ReasonPanic)
+	case e.is(retrying): // Resty's wait was cancelled
+		e.setReason(ReasonCancelled)
 	}
 }
 
@@ -411,7 +640,7 @@ func (e *execution) recordUnjudged(resp *resty.Response, err error, panicked boo
 	}
 	a := e.attempt(resp, err)
 	switch {
-	case resp == nil && e.refusal != nil:
+	case resp == nil && e.known() != nil && e.refusal != nil:
 		a.Reason = ReasonStopped
 	case resp == nil:
 		a.Reason = ReasonNotSent
@@ -425,22 +654,24 @@ func (e *execution) recordUnjudged(resp *resty.Response, err error, panicked boo
 	if a.Number == 1 && a.sent {
 		e.policy.Budget.request(a.Start.Add(a.Took))
 	}
-	if resp != nil && !e.parsed {
-		takeBackOutput(e.client, resp)
+	if x := e.known(); x != nil && resp != nil && !e.is(parsed) {
+		takeBackOutput(x.client, resp)
 	}
-	e.past = append(e.past, a)
+	e.record(a)
 }
 
 // putBack leaves the request as the caller made it, but for its URL, which
 // tells where the last attempt went.
 func (e *execution) putBack(streaming bool) {
 	r := e.request
-	e.sent = r.URL
-	e.unhide()
-	for _, b := range e.held {
-		b.finish(streaming)
+	if x := e.known(); x != nil {
+		x.sent = r.URL
+		e.unhide()
+		for _, b := range x.held {
+			b.finish(streaming)
+		}
 	}
-	e.initial.restore(r)
+	e.restore()
 	r.SetContext(e.Context)
 	if r.RawRequest == nil {
 		r.RawRequest = &http.Request{Method: r.Method, URL: &url.URL{}, Header: http.Header{}} // never made
@@ -455,7 +686,7 @@ func (e *execution) putBack(streaming bool) {
 // streams reports whether the caller will read the body of this response from
 // the connection: Resty has neither read it nor failed to.
 func (e *execution) streams(resp *resty.Response, err error) *http.Response {
-	if resp == nil || err != nil || e.parsed {
+	if resp == nil || err != nil || e.is(parsed) {
 		return nil
 	}
 	return resp.RawResponse

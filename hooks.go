@@ -95,10 +95,11 @@ const (
 	ReasonPanic        Reason = "panic"         // a callback panicked
 )
 
-// reasons are those that end a request, in the order of the counters.
+// reasons are all of them, in the order of the counters.
 var reasons = [...]Reason{
 	ReasonSucceeded, ReasonNotRetryable, ReasonUnless, ReasonMethod, ReasonAttempts, ReasonBody, ReasonDeadline,
 	ReasonElapsed, ReasonServer, ReasonServerWait, ReasonBudget, ReasonCancelled, ReasonNotSent, ReasonStopped, ReasonPanic,
+	ReasonStatus, ReasonError, ReasonCondition,
 }
 
 // Hooks are callbacks around the attempts of a request. Each may be nil. They
@@ -134,7 +135,7 @@ type Hooks struct {
 // Took.
 func History(r *resty.Request) []Attempt {
 	if e := lastExecution(r); e != nil {
-		return slices.Clone(e.past)
+		return slices.Clone(e.attempts())
 	}
 	if policy := policyOf(r); policy != nil {
 		return []Attempt{{
@@ -150,14 +151,8 @@ func History(r *resty.Request) []Attempt {
 // (in a transport, a dialer, an httptrace) and with that of the Resty
 // request while the attempt lasts.
 func Number(ctx context.Context) int {
-	switch v := ctx.Value(attemptKey{}).(type) {
-	case *attemptContext:
-		return v.number
-	case *execution:
-		return v.number
-	default:
-		return 0
-	}
+	n, _ := ctx.Value(attemptKey{}).(uint8)
+	return int(n)
 }
 
 func (e *execution) onAttempt(a Attempt) error {
@@ -172,21 +167,29 @@ func (e *execution) onAttempt(a Attempt) error {
 	return nil
 }
 
-func (e *execution) onRetry(a Attempt) {
-	e.log(slog.LevelDebug, "retrying", a)
+// onRetry tells everyone of the retry that is to come, and returns the wait
+// before it.
+func (e *execution) onRetry() time.Duration {
+	a := e.last()
+	e.log(slog.LevelDebug, "retrying", &a)
 	for _, hook := range e.policy.plugin.kept.hooks {
-		hook(a.Response, e.err)
+		hook(a.Response, e.lastError())
 	}
 	for _, hooks := range e.policy.Hooks {
 		if hooks.OnRetry != nil {
 			hooks.OnRetry(a)
 		}
 	}
+	return a.Wait
 }
 
-func (e *execution) onDone(a Attempt) {
-	if e.wanted && a.Reason != ReasonSucceeded && a.Max > 1 {
-		e.log(slog.LevelWarn, "giving up", a)
+func (e *execution) onDone() {
+	if e.policy.Logger == nil && len(e.policy.Hooks) == 0 {
+		return
+	}
+	a := e.last()
+	if e.is(wanted) && a.Reason != ReasonSucceeded && a.Max > 1 {
+		e.log(slog.LevelWarn, "giving up", &a)
 	}
 	for _, hooks := range e.policy.Hooks {
 		if hooks.OnDone != nil {
@@ -195,7 +198,7 @@ func (e *execution) onDone(a Attempt) {
 	}
 }
 
-func (e *execution) log(level slog.Level, message string, a Attempt) {
+func (e *execution) log(level slog.Level, message string, a *Attempt) {
 	logger := e.policy.Logger
 	if logger == nil || !logger.Enabled(e.Context, level) {
 		return

@@ -20,13 +20,14 @@ var idempotentMethods = []string{
 func (e *execution) putHeaders(hr *http.Request) {
 	o := &e.policy.Options
 	if o.AttemptHeader != "" {
-		hr.Header.Set(o.AttemptHeader, strconv.Itoa(e.number))
+		hr.Header.Set(o.AttemptHeader, strconv.Itoa(int(e.number)))
 	}
 	if o.IdempotencyHeader == "" || hasField(hr.Header, o.IdempotencyHeader) || slices.Contains(idempotentMethods, hr.Method) {
 		return
 	}
-	if e.key == "" {
-		e.key = rand.Text()
+	x := e.extra()
+	if x.key == "" {
+		x.key = rand.Text()
 	}
-	hr.Header.Set(o.IdempotencyHeader, e.key)
+	hr.Header.Set(o.IdempotencyHeader, x.key)
 }

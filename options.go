@@ -267,7 +267,9 @@ func (o *Options) needsHook() bool {
 // A policy is one set of options of one plugin, as it is never changed again.
 type policy struct {
 	Options
-	plugin *Plugin
+	plugin    *Plugin
+	onAttempt bool // one of the hooks has one
+	lists     bool // URL is a list of whole URLs
 	// first marks the first attempt of a request that needs no state and has
 	// no context of its own.
 	first attemptContext
@@ -279,6 +281,8 @@ func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error)
 		return nil, err
 	}
 	made := &policy{Options: options, plugin: p}
+	made.onAttempt = slices.ContainsFunc(options.Hooks, func(h Hooks) bool { return h.OnAttempt != nil })
+	_, made.lists = options.URL.(urlList)
 	made.first = attemptContext{Context: context.Background(), policy: made, number: 1}
 	return made, nil
 }

@@ -22,16 +22,16 @@ const (
 
 // discard lets go of a response that is not the last. What has been read of it
 // can be read again, for a hook, for the history, and for the caller if it
-// becomes the last after all. Of a response that Resty has read already, nothing
-// is left to read, and closing it once more does nothing.
-func discard(resp *resty.Response) {
+// becomes the last after all. Of a response that Resty has read already (parsed),
+// nothing is left to read, and closing it once more does nothing.
+func discard(resp *resty.Response, parsed bool) {
 	raw := resp.RawResponse
 	if raw == nil || raw.Body == nil {
 		return
 	}
 	from := raw.Body
 	defer from.Close()
-	if len(resp.Body()) > 0 || from == http.NoBody {
+	if parsed || len(resp.Body()) > 0 || from == http.NoBody {
 		return
 	}
 	late := time.AfterFunc(drainTime, func() { _ = from.Close() })
@@ -184,11 +184,11 @@ func headOf(path string) []byte {
 
 // outputOf is the path of the file that Resty saves a response into, or "".
 func outputOf(c *resty.Client, r *resty.Request) string {
-	if !savesField.of(r).Bool() {
+	if !savesField.of(r) {
 		return ""
 	}
-	path := outputField.of(r).String()
-	if dir := directoryField.of(c).String(); dir != "" && !filepath.IsAbs(path) {
+	path := outputField.of(r)
+	if dir := directoryField.of(c); dir != "" && !filepath.IsAbs(path) {
 		path = dir + string(filepath.Separator) + path
 	}
 	return filepath.Clean(path)

@@ -34,12 +34,18 @@ func serverWait(status int, h http.Header, now time.Time) time.Duration {
 			return wait
 		}
 	}
-	return rateLimitField(h.Get("Ratelimit"))
+	if limits := h.Get("Ratelimit"); limits != "" {
+		return rateLimitField(limits)
+	}
+	return 0
 }
 
 // retryAfterField reads Retry-After of RFC 9110, section 10.2.3: a number of
 // seconds, or a date.
 func retryAfterField(s string, now time.Time) time.Duration {
+	if s == "" {
+		return 0
+	}
 	if wait := times(digits(s), time.Second); wait > 0 {
 		return wait
 	}
@@ -176,11 +182,10 @@ func nearestCentury(t, now time.Time) time.Time {
 }
 
 // shouldRetry is what the server says of the retry itself: "true", "false" or
-// nothing. A success is not repeated because of it.
-func shouldRetry(status int, h http.Header) string {
-	for _, name := range []string{"X-Should-Retry", "Stripe-Should-Retry"} {
-		switch value := strings.Trim(h.Get(name), " \t"); {
-		case value == "false", value == "true" && status >= http.StatusMultipleChoices:
+// nothing.
+func shouldRetry(h http.Header) string {
+	for _, name := range [...]string{"X-Should-Retry", "Stripe-Should-Retry"} {
+		if value := strings.Trim(h.Get(name), " \t"); value == "true" || value == "false" {
 			return value
 		}
 	}

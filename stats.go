@@ -1,7 +1,6 @@
 package restyretry
 
 import (
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -46,18 +45,29 @@ func (c *counters) addFirst() {
 	c.attempts.Add(1)
 }
 
-func (c *counters) add(past []Attempt) {
-	last, sent := past[len(past)-1], uint64(len(past))
-	if !last.sent {
-		sent--
+// count counts the request of an execution.
+func (e *execution) count() {
+	c, sent, ended := &e.policy.plugin.stats, uint64(e.recorded()), e.reason
+	switch {
+	case e.hasPast():
+		last := e.last()
+		if ended = last.Reason.code(); !last.sent {
+			sent--
+		}
+	case sent > 1: // else the ledger has no room
+		ended = ReasonSucceeded.code()
+	}
+	if sent == 1 && reasons[ended] == ReasonSucceeded {
+		c.addFirst()
+		return
 	}
 	c.requests.Add(1)
 	c.attempts.Add(sent)
 	if sent > 1 {
 		c.retries.Add(sent - 1)
+		if reasons[ended] == ReasonSucceeded {
+			c.recovered.Add(1)
+		}
 	}
-	if last.Reason == ReasonSucceeded && last.Number > 1 {
-		c.recovered.Add(1)
-	}
-	c.ended[slices.Index(reasons[:], last.Reason)].Add(1)
+	c.ended[ended].Add(1)
 }

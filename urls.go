@@ -63,7 +63,9 @@ type lister interface{ list() []string }
 
 type urlList []string
 
-func (l urlList) URL(a Attempt) (string, error) { return l[clampIndex(a.Number-1, len(l))], nil }
+func (l urlList) URL(a Attempt) (string, error) { return l.at(a.Number), nil }
+
+func (l urlList) at(attempt int) string { return l[clampIndex(attempt-1, len(l))] }
 
 func (l urlList) list() []string { return l }
 
@@ -141,19 +143,31 @@ func join(base, ref string) string {
 
 // A course is where a request goes.
 type course struct {
-	given  string // its URL as the caller gave it
-	sent   string // what Resty made of it for the last attempt
+	sent   string // what Resty made of its URL for the last attempt
 	resent bool   // Resty's own idea of the URL is that of an earlier use
 	next   string // the URL of the next attempt, where it is not Resty's choice
-	turn   uint64 // of a Rotate
-	secure bool   // a URL of this request was https
 }
+
+// sentURL is what Resty made of the request's URL for the last attempt.
+func (e *execution) sentURL() string {
+	if x := e.known(); x != nil {
+		return x.sent
+	}
+	return e.request.RawRequest.URL.String()
+}
+
+// guides reports whether o has a say in where a request goes.
+func (p *policy) guides() bool { return p.URL != nil || p.onAttempt }
 
 // direct sets where the coming attempt goes, runs OnAttempt, which may think
 // otherwise, and checks the outcome.
 func (e *execution) direct(c *resty.Client) error {
 	r := e.request
-	if target := e.policy.URL; target != nil {
+	switch target := e.policy.URL.(type) {
+	case nil:
+	case urlList: // each entry has been looked at before
+		r.URL = target.at(int(e.number))
+	default:
 		to, err := target.URL(e.upcoming())
 		e.stayInContext()
 		if err != nil {
@@ -164,23 +178,41 @@ func (e *execution) direct(c *resty.Client) error {
 		}
 		r.URL = to
 	}
-	if len(e.policy.Hooks) > 0 {
-		e.inOnAttempt = true
-		err := e.onAttempt(e.upcoming())
-		e.inOnAttempt = false
-		hideShown(r)
-		e.stayInContext()
-		if err != nil {
+	if e.policy.onAttempt {
+		if err := e.letChange(c); err != nil {
 			return err
 		}
 	}
 	return e.guardCredentials(c)
 }
 
+// letChange runs OnAttempt. Unless the request is known as it was before, and
+// if it has to be, it is remembered.
+func (e *execution) letChange(c *resty.Client) error {
+	r := e.request
+	var before snapshot
+	x := e.known()
+	fresh := x == nil || x.initial == nil
+	if fresh {
+		before = takeSnapshot(r)
+	}
+	e.set(inOnAttempt, true)
+	err := e.onAttempt(e.upcoming())
+	e.set(inOnAttempt, false)
+	hideShown(r)
+	e.stayInContext()
+	if fresh && !before.isIdle(r) {
+		kept := before
+		x = e.extra()
+		x.client, x.initial = c, &kept
+	}
+	return err
+}
+
 // guardCredentials refuses to take credentials from https to http, as far as
 // they are known before the raw request is made.
 func (e *execution) guardCredentials(c *resty.Client) error {
-	if schemeOf(c, e.request.URL) == "http" && e.secure && carriesCredentials(c, e.request) {
+	if e.is(secure) && schemeOf(c, e.request.URL) == "http" && carriesCredentials(c, e.request) {
 		return downgradeError(e.request.URL)
 	}
 	return nil
@@ -189,8 +221,9 @@ func (e *execution) guardCredentials(c *resty.Client) error {
 // guardRaw is guardCredentials for the raw request, whatever a middleware or a
 // path parameter has made of it.
 func (e *execution) guardRaw(c *resty.Client, hr *http.Request) error {
-	e.secure = e.secure || hr.URL.Scheme == "https"
-	if e.secure && hr.URL.Scheme == "http" && hasCredentials(c, hr.Header) {
+	if hr.URL.Scheme == "https" {
+		e.set(secure, true)
+	} else if e.is(secure) && hr.URL.Scheme == "http" && hasCredentials(c, hr.Header) {
 		return downgradeError(hr.URL.String())
 	}
 	return nil
@@ -205,7 +238,7 @@ func (e *execution) guardList(c *resty.Client) error {
 	}
 	list := known.list()
 	isHTTPS := func(s string) bool { return schemeOf(c, s) == "https" }
-	if !e.secure && !slices.ContainsFunc(list, isHTTPS) {
+	if !e.is(secure) && !slices.ContainsFunc(list, isHTTPS) {
 		return nil
 	}
 	for _, s := range list {
@@ -278,10 +311,51 @@ func redactURL(u *url.URL) string {
 	return safe.String()
 }
 
+// textOf is redactURL for a URL that may have this text, which is spared then.
+func textOf(u *url.URL, text string) string {
+	if u != nil && u.Scheme != "" && u.Host != "" && isHarmless(text) &&
+		len(text) == len(u.Scheme)+len("://")+len(u.Host)+len(u.Path) &&
+		strings.HasPrefix(text, u.Scheme) && strings.HasPrefix(text[len(u.Scheme):], "://") &&
+		strings.HasPrefix(text[len(u.Scheme)+len("://"):], u.Host) && strings.HasSuffix(text, u.Path) {
+		return text
+	}
+	return redactURL(u)
+}
+
+// isHarmless reports whether a URL that starts with a scheme or a slash has
+// nothing in it that needs to be redacted, escaped or even looked at.
+func isHarmless(text string) bool {
+	rest := text
+	for _, scheme := range []string{"http://", "https://"} {
+		if after, ok := strings.CutPrefix(text, scheme); ok {
+			rest = after
+			break
+		}
+	}
+	if rest == "" || rest == text && rest[0] != '/' {
+		return false
+	}
+	path := false
+	for _, c := range []byte(rest) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_':
+		case c == '/':
+			path = true
+		case c == ':' && !path: // a port
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // redactText is redactURL for a text that may be no URL at all. Of such a text
 // nobody can tell where the password is, so it is shown only where there cannot
 // be one.
 func redactText(s string) string {
+	if isHarmless(s) {
+		return s
+	}
 	u, err := url.Parse(s)
 	switch {
 	case err == nil:
