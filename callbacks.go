@@ -44,23 +44,35 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 			return err
 		}
 	}
-	queried := len(r.QueryParam)+len(c.QueryParam) > 0
 	switch {
 	case !hooked || before != nil || !policy.isLight(c, r):
 		return policy.newExecution(r, whole).begin(c, before)
-	case policy.onAttempt || policy.URL != nil && !policy.lists || queried:
+	case policy.guided || len(r.QueryParam)+len(c.QueryParam) > 0:
 		return policy.newExecution(r, guided).beginLight(c)
-	case policy.needsState() || r.Context() != context.Background():
+	case policy.stateful || r.Context() != context.Background():
 		return policy.newExecution(r, 0).beginLight(c)
 	default:
+		return policy.beginPlain(c, r)
+	}
+}
+
+// beginPlain prepares the first attempt of a request of which nothing has to be
+// remembered.
+func (p *policy) beginPlain(c *resty.Client, r *resty.Request) error {
+	if p.list == nil {
 		return nil
 	}
+	if err := p.guardList(c, r); err != nil {
+		return p.newExecution(r, 0).refuse(err)
+	}
+	r.URL = p.list.at(1)
+	return nil
 }
 
 // isLight reports whether nothing about a request that is used for the first
 // time has to be remembered but its execution.
 func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
-	return !p.needsHook() && !p.plugin.kept.needsState() && isLastMiddleware(c) && !hasForeignConditions(c, r) &&
+	return !p.whole && isLastMiddleware(c) && !hasForeignConditions(c, r) &&
 		r.Error == nil && (r.Result == nil || !p.onAttempt && !p.retriesSuccess()) && !savesField.of(r) &&
 		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
 }
@@ -129,7 +141,7 @@ func preRequestPlain(c *resty.Client, hr *http.Request) error {
 		return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
 	}
 	if p := pluginOf(c); p != nil {
-		*hr = *hr.WithContext(p.current.Load().firstIn(hr.Context()))
+		*hr = *hr.WithContext(p.current.Load().plainIn(hr.Context()))
 	}
 	return nil
 }
@@ -138,7 +150,7 @@ func preRequestPlain(c *resty.Client, hr *http.Request) error {
 // Resty has read.
 func afterResponse(c *resty.Client, resp *resty.Response) error {
 	takeBackOutput(c, resp)
-	e := executionOf(resp.Request)
+	e, _ := stateOf(resp.Request)
 	if e == nil {
 		return nil
 	}
@@ -155,9 +167,8 @@ func condition(resp *resty.Response, err error) bool {
 	if resp == nil {
 		return false // nothing was sent, and nothing will be better next time
 	}
-	e := executionOf(resp.Request)
+	e, policy := stateOf(resp.Request)
 	if e == nil {
-		policy := policyOf(resp.Request)
 		if policy == nil || err == nil && policy.isContent(resp) {
 			return false
 		}
@@ -211,10 +222,10 @@ func succeeded(_ *resty.Client, resp *resty.Response) {
 		return
 	}
 	r := resp.Request
-	if e := executionOf(r); e != nil {
+	if e, policy := stateOf(r); e != nil {
 		e.finish(resp, nil, false)
-	} else if policy := policyOf(r); policy != nil {
-		policy.plugin.stats.addFirst()
+	} else if policy != nil {
+		policy.plugin.stats.firsts.Add(1)
 		policy.Budget.request(resp.ReceivedAt())
 		forgetNoBody(r)
 		if r.Context() != context.Background() { // Resty's, for the trace
@@ -229,11 +240,9 @@ func failed(r *resty.Request, err error) {
 	if answered, ok := err.(*resty.ResponseError); ok {
 		resp, err = answered.Response, answered.Err
 	}
-	e := executionOf(r)
-	if e == nil && resp != nil {
-		if policy := policyOf(r); policy != nil {
-			e = policy.lateExecution(r)
-		}
+	e, policy := stateOf(r)
+	if e == nil && resp != nil && policy != nil {
+		e = policy.lateExecution(r)
 	}
 	if e != nil {
 		e.finish(resp, err, false)

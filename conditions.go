@@ -148,7 +148,8 @@ func (e *execution) start(a Attempt) time.Time {
 
 // repeats reports whether the method may be sent again in any case.
 func (o *Options) repeats(method string) bool {
-	return slices.ContainsFunc(o.Methods, func(m string) bool { return strings.EqualFold(m, method) })
+	return slices.Contains(o.Methods, method) ||
+		slices.ContainsFunc(o.Methods, func(m string) bool { return strings.EqualFold(m, method) })
 }
 
 // hasKey reports whether the server will know the request again. The key is

@@ -10,26 +10,44 @@ import (
 	"time"
 )
 
-// An attemptContext is the context of one attempt's raw request.
+// A plainAttempt is the context of the raw request of a first attempt that has
+// no execution.
+type plainAttempt struct {
+	context.Context
+	policy *policy
+}
+
+func (a *plainAttempt) Value(key any) any {
+	switch key {
+	case attemptKey{}:
+		return uint8(1)
+	case policyKey{}:
+		return a.policy
+	}
+	return a.Context.Value(key)
+}
+
+// plainIn returns the context of a plain attempt with the values of ctx, which
+// is Resty's for the trace if it is any.
+func (p *policy) plainIn(ctx context.Context) *plainAttempt {
+	if ctx == context.Background() {
+		return &p.plain
+	}
+	return &plainAttempt{Context: ctx, policy: p}
+}
+
+// An attemptContext is the context of the raw request of an attempt.
 type attemptContext struct {
 	context.Context
-	policy    *policy
-	execution *execution // nil for a first attempt without state
+	execution *execution
 	number    uint8
 	timeout   *timeout
 	wire      *wire
 }
 
 func (a *attemptContext) Value(key any) any {
-	switch key {
-	case executionKey{}:
-		if a.execution != nil {
-			return a.execution
-		}
-	case attemptKey{}:
-		return a.number
-	case policyKey{}:
-		return a.policy
+	if value := a.execution.valueIn(a.number, key); value != nil {
+		return value
 	}
 	return a.Context.Value(key)
 }
@@ -43,10 +61,21 @@ type (
 	secondAttempt execution
 )
 
-func (a *firstAttempt) Value(key any) any  { return (*execution)(a).valueIn(1, key) }
-func (a *secondAttempt) Value(key any) any { return (*execution)(a).valueIn(2, key) }
+func (a *firstAttempt) Value(key any) any {
+	if value := (*execution)(a).valueIn(1, key); value != nil {
+		return value
+	}
+	return a.Context.Value(key)
+}
 
-// valueIn is the value of a key in the context of an attempt.
+func (a *secondAttempt) Value(key any) any {
+	if value := (*execution)(a).valueIn(2, key); value != nil {
+		return value
+	}
+	return a.Context.Value(key)
+}
+
+// valueIn is the value of one of our keys in the context of an attempt.
 func (e *execution) valueIn(attempt uint8, key any) any {
 	switch key {
 	case executionKey{}:
@@ -56,7 +85,7 @@ func (e *execution) valueIn(attempt uint8, key any) any {
 	case policyKey{}:
 		return e.policy
 	}
-	return e.Context.Value(key)
+	return nil
 }
 
 func (e *execution) Value(key any) any {

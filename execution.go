@@ -99,6 +99,21 @@ type (
 	policyKey    struct{} // the policy of an attempt whose raw request we have had
 )
 
+// stateOf returns the execution that r is in. Where there is none it returns the
+// policy of the plain attempt that was sent, or nil if the plugin has not seen
+// one.
+func stateOf(r *resty.Request) (*execution, *policy) {
+	if r.RawRequest != nil && r.Context() == context.Background() {
+		if a, ok := r.RawRequest.Context().(*plainAttempt); ok {
+			return nil, a.policy
+		}
+	}
+	if e := executionOf(r); e != nil {
+		return e, nil
+	}
+	return nil, policyOf(r)
+}
+
 // executionOf returns the execution that r is in, or nil.
 func executionOf(r *resty.Request) *execution {
 	if e := lastExecution(r); e != nil && e.phase.Load() != done {
@@ -117,10 +132,19 @@ func lastExecution(r *resty.Request) *execution {
 }
 
 func executionIn(ctx context.Context, r *resty.Request) *execution {
-	if e, ok := ctx.Value(executionKey{}).(*execution); ok && e.request == r {
-		return e
+	var e *execution
+	switch ctx := ctx.(type) {
+	case *execution: // most often, and Value takes longer
+		e = ctx
+	case *plainAttempt:
+		return nil
+	default:
+		e, _ = ctx.Value(executionKey{}).(*execution)
 	}
-	return nil
+	if e == nil || e.request != r {
+		return nil
+	}
+	return e
 }
 
 // policyOf returns the policy of a request's last attempt, or nil where the
@@ -128,6 +152,9 @@ func executionIn(ctx context.Context, r *resty.Request) *execution {
 func policyOf(r *resty.Request) *policy {
 	if r.RawRequest == nil || r.Attempt == 0 {
 		return nil
+	}
+	if a, ok := r.RawRequest.Context().(*plainAttempt); ok {
+		return a.policy
 	}
 	p, _ := r.RawRequest.Context().Value(policyKey{}).(*policy)
 	return p
@@ -174,6 +201,7 @@ func (p *policy) lateExecution(r *resty.Request) *execution {
 	r.SetContext(context.Background())
 	e := p.newExecution(r, 0)
 	e.set(late, true)
+	e.set(secure, r.RawRequest.URL.Scheme == "https")
 	if ctx != context.Background() {
 		r.SetContext(&covered{execution: e, values: ctx})
 	}
@@ -206,7 +234,7 @@ func (e *execution) extra() *extras {
 // beginLight prepares the first attempt of a request that has no body of ours
 // and is used for the first time.
 func (e *execution) beginLight(c *resty.Client) error {
-	if !e.policy.guides() {
+	if e.policy.URL == nil && !e.policy.onAttempt {
 		return nil
 	}
 	if err := e.setOff(c); err != nil {
@@ -252,7 +280,7 @@ func (e *execution) setOff(c *resty.Client) error {
 	if rotation, ok := e.policy.URL.(*rotation); ok {
 		e.turn = rotation.turn()
 	}
-	if err := e.guardList(c); err != nil {
+	if err := e.policy.guardList(c, e.request); err != nil {
 		return err
 	}
 	return e.direct(c)
@@ -288,7 +316,7 @@ func (e *execution) resume(c *resty.Client) error {
 		return err
 	}
 	e.set(ready, false)
-	if list, ok := e.policy.URL.(urlList); ok {
+	if list := e.policy.list; list != nil {
 		r.URL = list.at(int(e.number))
 	}
 	if x != nil && x.next != "" {
@@ -316,7 +344,7 @@ func (e *execution) bind(hr *http.Request) {
 	case own && limit == 0 && !watch && e.number == 2:
 		ctx = (*secondAttempt)(e)
 	default:
-		a := &attemptContext{Context: parent, policy: e.policy, execution: e, number: e.number}
+		a := &attemptContext{Context: parent, execution: e, number: e.number}
 		if limit > 0 {
 			a.timeout = newTimeout(parent, limit)
 			a.Context = a.timeout
@@ -679,7 +707,7 @@ func (e *execution) putBack(streaming bool) {
 	if known, _ := r.RawRequest.Context().Value(executionKey{}).(*execution); known != e {
 		// For History. The transport may still be reading the request itself.
 		r.RawRequest = r.RawRequest.WithContext(
-			&attemptContext{Context: r.RawRequest.Context(), policy: e.policy, execution: e, number: e.number})
+			&attemptContext{Context: r.RawRequest.Context(), execution: e, number: e.number})
 	}
 }
 

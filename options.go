@@ -245,13 +245,6 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// needsState reports whether o asks for something that must be remembered
-// from the first attempt on.
-func (o *Options) needsState() bool {
-	return o.URL != nil || len(o.Hooks) > 0 || o.RetryIf != nil || o.needsHook() ||
-		o.MaxElapsed > 0 || o.RaiseForStatus || o.retriesSuccess()
-}
-
 // retriesSuccess reports whether a response that Resty decodes into the
 // request's result may be followed by another.
 func (o *Options) retriesSuccess() bool {
@@ -264,35 +257,34 @@ func (o *Options) needsHook() bool {
 	return o.AttemptTimeout > 0 || o.PreRequest != nil || o.IdempotencyHeader != "" || o.AttemptHeader != ""
 }
 
-// A policy is one set of options of one plugin, as it is never changed again.
+// A policy is one set of options of one plugin, as it is never changed again,
+// with what follows from it.
 type policy struct {
 	Options
-	plugin    *Plugin
-	onAttempt bool // one of the hooks has one
-	lists     bool // URL is a list of whole URLs
-	// first marks the first attempt of a request that needs no state and has
-	// no context of its own.
-	first attemptContext
+	plugin *Plugin
+	plain  plainAttempt // of requests without a context of their own
+
+	list      urlList // the URL option, if it is such a list
+	onAttempt bool    // one of the hooks has one
+	guided    bool    // requests have to remember the URL that was given
+	stateful  bool    // requests have to remember something from the beginning
+	whole     bool    // and that is in the extras
 }
 
 func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error) {
-	options, err := base.with(changes)
+	o, err := base.with(changes)
 	if err != nil {
 		return nil, err
 	}
-	made := &policy{Options: options, plugin: p}
-	made.onAttempt = slices.ContainsFunc(options.Hooks, func(h Hooks) bool { return h.OnAttempt != nil })
-	_, made.lists = options.URL.(urlList)
-	made.first = attemptContext{Context: context.Background(), policy: made, number: 1}
+	made := &policy{Options: o, plugin: p}
+	made.plain = plainAttempt{Context: context.Background(), policy: made}
+	made.list, _ = o.URL.(urlList)
+	made.onAttempt = slices.ContainsFunc(o.Hooks, func(h Hooks) bool { return h.OnAttempt != nil })
+	made.guided = made.onAttempt || o.URL != nil && made.list == nil
+	made.whole = o.needsHook() || p.kept.needsState()
+	made.stateful = made.whole || made.guided || len(o.Hooks) > 0 || o.RetryIf != nil ||
+		o.MaxElapsed > 0 || o.RaiseForStatus || o.retriesSuccess()
 	return made, nil
-}
-
-// firstIn returns the context of a first attempt without state.
-func (p *policy) firstIn(ctx context.Context) context.Context {
-	if ctx == context.Background() {
-		return &p.first
-	}
-	return &attemptContext{Context: ctx, policy: p, number: 1}
 }
 
 // With returns a context that changes the options of the requests made with
@@ -332,7 +324,10 @@ func (o *overrides) Value(key any) any {
 // resolve returns the policy for a request with this context.
 func (p *Plugin) resolve(ctx context.Context) (*policy, error) {
 	base := p.current.Load()
-	o, ok := ctx.Value(overridesKey{}).(*overrides)
+	o, ok := ctx.(*overrides)
+	if !ok {
+		o, ok = ctx.Value(overridesKey{}).(*overrides)
+	}
 	if !ok {
 		return base, nil
 	}

@@ -46,8 +46,15 @@ func (f field[S, F]) of(s *S) (value F) {
 	return value
 }
 
-// codeOf identifies the code of a function.
-func codeOf(f any) uintptr { return reflect.ValueOf(f).Pointer() }
+// codeOf identifies the code of a function, as reflect.Value.Pointer does: a
+// function is a pointer to a closure, which begins with its code.
+func codeOf[F any](f F) uintptr {
+	closure := *(**uintptr)(unsafe.Pointer(&f))
+	if closure == nil {
+		return 0
+	}
+	return *closure
+}
 
 type hookOwner int
 

@@ -20,7 +20,7 @@ type Stats struct {
 func (p *Plugin) Stats() Stats {
 	c := &p.stats
 	s := Stats{
-		Requests: c.requests.Load(), Attempts: c.attempts.Load(),
+		Requests: c.requests.Load() + c.firsts.Load(), Attempts: c.attempts.Load() + c.firsts.Load(),
 		Retries: c.retries.Load(), Recovered: c.recovered.Load(),
 		GivenUp: make(map[Reason]uint64), Waited: time.Duration(c.waited.Load()),
 	}
@@ -33,16 +33,11 @@ func (p *Plugin) Stats() Stats {
 }
 
 type counters struct {
+	firsts                                 atomic.Uint64 // requests that succeeded at once, which the next two leave out
 	requests, attempts, retries, recovered atomic.Uint64
 
 	waited atomic.Int64
 	ended  [len(reasons)]atomic.Uint64
-}
-
-// addFirst counts a request that succeeded at once.
-func (c *counters) addFirst() {
-	c.requests.Add(1)
-	c.attempts.Add(1)
 }
 
 // count counts the request of an execution.
@@ -58,7 +53,7 @@ func (e *execution) count() {
 		ended = ReasonSucceeded.code()
 	}
 	if sent == 1 && reasons[ended] == ReasonSucceeded {
-		c.addFirst()
+		c.firsts.Add(1)
 		return
 	}
 	c.requests.Add(1)

@@ -156,18 +156,13 @@ func (e *execution) sentURL() string {
 	return e.request.RawRequest.URL.String()
 }
 
-// guides reports whether o has a say in where a request goes.
-func (p *policy) guides() bool { return p.URL != nil || p.onAttempt }
-
 // direct sets where the coming attempt goes, runs OnAttempt, which may think
 // otherwise, and checks the outcome.
 func (e *execution) direct(c *resty.Client) error {
 	r := e.request
-	switch target := e.policy.URL.(type) {
-	case nil:
-	case urlList: // each entry has been looked at before
-		r.URL = target.at(int(e.number))
-	default:
+	if list := e.policy.list; list != nil { // each entry has been looked at before
+		r.URL = list.at(int(e.number))
+	} else if target := e.policy.URL; target != nil {
 		to, err := target.URL(e.upcoming())
 		e.stayInContext()
 		if err != nil {
@@ -231,14 +226,14 @@ func (e *execution) guardRaw(c *resty.Client, hr *http.Request) error {
 
 // guardList is guardCredentials for all that a list has in store, so that such
 // a list fails before anything is sent.
-func (e *execution) guardList(c *resty.Client) error {
-	known, ok := e.policy.URL.(lister)
-	if !ok || !carriesCredentials(c, e.request) {
+func (p *policy) guardList(c *resty.Client, r *resty.Request) error {
+	known, ok := p.URL.(lister)
+	if !ok || !carriesCredentials(c, r) {
 		return nil
 	}
 	list := known.list()
 	isHTTPS := func(s string) bool { return schemeOf(c, s) == "https" }
-	if !e.is(secure) && !slices.ContainsFunc(list, isHTTPS) {
+	if !isHTTPS(r.URL) && !slices.ContainsFunc(list, isHTTPS) {
 		return nil
 	}
 	for _, s := range list {
