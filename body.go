@@ -89,8 +89,17 @@ func memory(size int64, open func() io.Reader) *body {
 	}}
 }
 
+// smallBody is what net/http sends together with the header, in one write, if it
+// sees that the body is in memory. It does not see it in a loan.
+const smallBody = 4 << 10
+
 // borrowed is memory that the caller may write to when the request is over.
 func borrowed(from *bytes.Reader) *body {
+	if size := from.Len(); size <= smallBody {
+		own, copied := make([]byte, size), *from
+		_, _ = copied.Read(own)
+		return memory(int64(size), func() io.Reader { return bytes.NewReader(own) })
+	}
 	loan := &loan{}
 	b := memory(int64(from.Len()), func() io.Reader { return loan.reader(*from) })
 	b.loan = loan
@@ -212,6 +221,9 @@ func sendsBody(c *resty.Client, r *resty.Request) bool {
 
 // sameBody reports whether a and b are the same body, not merely an equal one.
 func sameBody(a, b any) bool {
+	if a == any(http.NoBody) || b == any(http.NoBody) { // most often, and reflection takes longer
+		return a == b
+	}
 	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
 	if !va.IsValid() || !vb.IsValid() {
 		return va.IsValid() == vb.IsValid()
@@ -457,5 +469,5 @@ func (e *execution) keepBody() {
 // read its parts.
 func (e *execution) canSendAgain() bool {
 	x := e.known()
-	return (x == nil || x.body.replayable()) && (!isMultipart(e.request) || policyOf(e.request) != nil)
+	return (x == nil || x.body.replayable()) && (!isMultipart(e.request) || isBound(e.request))
 }

@@ -101,7 +101,7 @@ var errHookReplaced = errors.New("restyretry: another pre-request hook has repla
 // preRequest is Resty's pre-request hook: once per attempt, with the raw
 // request.
 func preRequest(c *resty.Client, hr *http.Request) error {
-	e, _ := hr.Context().Value(executionKey{}).(*execution)
+	e := executionIn(hr.Context())
 	if e == nil || e.phase.Load() == done || e.request.RawRequest != hr {
 		return preRequestPlain(c, hr)
 	}
@@ -149,8 +149,11 @@ func preRequestPlain(c *resty.Client, hr *http.Request) error {
 // afterResponse is Resty's OnAfterResponse: once per attempt whose response
 // Resty has read.
 func afterResponse(c *resty.Client, resp *resty.Response) error {
+	if plainly(resp.Request) != nil { // and an execution has not begun yet
+		return nil
+	}
 	takeBackOutput(c, resp)
-	e, _ := stateOf(resp.Request)
+	e := executionOf(resp.Request)
 	if e == nil {
 		return nil
 	}
@@ -228,7 +231,7 @@ func succeeded(_ *resty.Client, resp *resty.Response) {
 		policy.plugin.stats.firsts.Add(1)
 		policy.Budget.request(resp.ReceivedAt())
 		forgetNoBody(r)
-		if r.Context() != context.Background() { // Resty's, for the trace
+		if r.RawRequest.Context() != context.Context(&policy.plain) { // Resty's, for the trace
 			r.SetContext(context.Background())
 		}
 	}

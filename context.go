@@ -21,8 +21,8 @@ func (a *plainAttempt) Value(key any) any {
 	switch key {
 	case attemptKey{}:
 		return uint8(1)
-	case policyKey{}:
-		return a.policy
+	case boundKey{}:
+		return true
 	}
 	return a.Context.Value(key)
 }
@@ -82,8 +82,8 @@ func (e *execution) valueIn(attempt uint8, key any) any {
 		return e
 	case attemptKey{}:
 		return attempt
-	case policyKey{}:
-		return e.policy
+	case boundKey{}:
+		return true
 	}
 	return nil
 }
@@ -96,7 +96,7 @@ func (e *execution) Value(key any) any {
 		if e.phase.Load() != done {
 			return e.number
 		}
-	case policyKey{}:
+	case boundKey{}:
 		if e.phase.Load() != done {
 			return nil
 		}

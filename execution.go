@@ -96,22 +96,33 @@ func (e *execution) set(f flags, on bool) {
 type (
 	executionKey struct{}
 	attemptKey   struct{} // the number of the attempt
-	policyKey    struct{} // the policy of an attempt whose raw request we have had
+	boundKey     struct{} // whether it is the context of a raw request that we have had
 )
 
 // stateOf returns the execution that r is in. Where there is none it returns the
 // policy of the plain attempt that was sent, or nil if the plugin has not seen
 // one.
 func stateOf(r *resty.Request) (*execution, *policy) {
-	if r.RawRequest != nil && r.Context() == context.Background() {
-		if a, ok := r.RawRequest.Context().(*plainAttempt); ok {
-			return nil, a.policy
-		}
+	p := plainly(r)
+	if p != nil && r.Context() == context.Background() {
+		return nil, p
 	}
 	if e := executionOf(r); e != nil {
 		return e, nil
 	}
-	return nil, policyOf(r)
+	return nil, p
+}
+
+// plainly returns the policy of a request's last attempt if that was a plain
+// one, or nil.
+func plainly(r *resty.Request) *policy {
+	if r.RawRequest == nil || r.Attempt == 0 {
+		return nil
+	}
+	if a, ok := r.RawRequest.Context().(*plainAttempt); ok {
+		return a.policy
+	}
+	return nil
 }
 
 // executionOf returns the execution that r is in, or nil.
@@ -125,39 +136,31 @@ func executionOf(r *resty.Request) *execution {
 // lastExecution returns the execution that r is in or was in last, or nil. The
 // raw request still knows when a middleware has replaced the context.
 func lastExecution(r *resty.Request) *execution {
-	if e := executionIn(r.Context(), r); e != nil || r.RawRequest == nil {
+	if e := executionIn(r.Context()); e != nil && e.request == r {
 		return e
 	}
-	return executionIn(r.RawRequest.Context(), r)
+	if r.RawRequest == nil {
+		return nil
+	}
+	if e := executionIn(r.RawRequest.Context()); e != nil && e.request == r {
+		return e
+	}
+	return nil
 }
 
-func executionIn(ctx context.Context, r *resty.Request) *execution {
-	var e *execution
-	switch ctx := ctx.(type) {
-	case *execution: // most often, and Value takes longer
-		e = ctx
-	case *plainAttempt:
-		return nil
-	default:
-		e, _ = ctx.Value(executionKey{}).(*execution)
+// executionIn returns the execution that a context belongs to, or nil.
+func executionIn(ctx context.Context) *execution {
+	if e, ok := ctx.(*execution); ok { // as it mostly is, and Value takes longer
+		return e
 	}
-	if e == nil || e.request != r {
-		return nil
-	}
+	e, _ := ctx.Value(executionKey{}).(*execution)
 	return e
 }
 
-// policyOf returns the policy of a request's last attempt, or nil where the
-// plugin has not seen it sent.
-func policyOf(r *resty.Request) *policy {
-	if r.RawRequest == nil || r.Attempt == 0 {
-		return nil
-	}
-	if a, ok := r.RawRequest.Context().(*plainAttempt); ok {
-		return a.policy
-	}
-	p, _ := r.RawRequest.Context().Value(policyKey{}).(*policy)
-	return p
+// isBound reports whether our pre-request hook has had the raw request of the
+// last attempt of r.
+func isBound(r *resty.Request) bool {
+	return r.RawRequest != nil && r.Attempt > 0 && r.RawRequest.Context().Value(boundKey{}) != nil
 }
 
 // newExecution makes an execution with the memory that shape (0, guided or
@@ -704,7 +707,7 @@ func (e *execution) putBack(streaming bool) {
 	if r.RawRequest == nil {
 		r.RawRequest = &http.Request{Method: r.Method, URL: &url.URL{}, Header: http.Header{}} // never made
 	}
-	if known, _ := r.RawRequest.Context().Value(executionKey{}).(*execution); known != e {
+	if executionIn(r.RawRequest.Context()) != e {
 		// For History. The transport may still be reading the request itself.
 		r.RawRequest = r.RawRequest.WithContext(
 			&attemptContext{Context: r.RawRequest.Context(), execution: e, number: e.number})
