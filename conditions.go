@@ -171,13 +171,12 @@ func (e *execution) nothingSent() bool {
 	if x.bound.wire.asked.Load() {
 		return true
 	}
-	var dns *net.DNSError
-	var op *net.OpError
-	if !errors.As(x.err, &dns) && !(errors.As(x.err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")) {
+	op, _ := find[*net.OpError](x.err)
+	if _, dns := find[*net.DNSError](x.err); !dns && (op == nil || op.Op != "dial" && op.Op != "proxyconnect") {
 		return false
 	}
-	var failed *url.Error
-	return errors.As(x.err, &failed) && sameURL(failed.URL, e.request.RawRequest.URL)
+	failed, ok := find[*url.Error](x.err)
+	return ok && sameURL(failed.URL, e.request.RawRequest.URL)
 }
 
 // sameURL compares a URL of an error, from which the password has been taken,
@@ -194,8 +193,7 @@ func sameURL(s string, u *url.URL) bool {
 // host, a certificate, a scheme, a header or a redirect that is refused, a
 // response that cannot be decoded, or context.Canceled.
 func Transient(err error) bool {
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
+	if dns, ok := find[*net.DNSError](err); ok {
 		return !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
 	}
 	if anyError(err, isTimeout) {
@@ -210,6 +208,16 @@ func Transient(err error) bool {
 func isTimeout(err error) bool {
 	timeout, ok := err.(interface{ Timeout() bool })
 	return ok && timeout.Timeout()
+}
+
+// find returns the first error of type E that err is or wraps. It is errors.As
+// without memory of its own.
+func find[E error](err error) (found E, ok bool) {
+	ok = anyError(err, func(err error) bool {
+		found, ok = err.(E)
+		return ok
+	})
+	return found, ok
 }
 
 // anyError reports whether err or one that it wraps is such an error.

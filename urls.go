@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -366,16 +368,33 @@ func redactText(s string) string {
 // to errors.Is and errors.As.
 func redactError(err error) error {
 	if e, ok := err.(*url.Error); ok {
-		inner := redactError(e.Err)
-		if e.Op == "parse" {
-			inner = urlReason(e)
+		text := redactText(e.URL)
+		switch {
+		case e.Op == "parse":
+			return &url.Error{Op: e.Op, URL: text, Err: urlReason(e)}
+		case text == e.URL && !namesURL(e.Err):
+			return e
+		default:
+			return &url.Error{Op: e.Op, URL: text, Err: redactError(e.Err)}
 		}
-		return &url.Error{Op: e.Op, URL: redactText(e.URL), Err: inner}
 	}
-	if err == nil || !strings.Contains(err.Error(), "://") {
+	if !namesURL(err) {
 		return err
 	}
 	return &redactedError{error: err, text: urlInText.ReplaceAllStringFunc(err.Error(), redactText)}
+}
+
+// namesURL reports whether there is a URL in the text of an error. Network
+// errors, whose text takes time to make, have none of their own.
+func namesURL(err error) bool {
+	switch e := err.(type) {
+	case nil, *os.SyscallError:
+		return false
+	case *net.OpError:
+		return namesURL(e.Err)
+	default:
+		return strings.Contains(err.Error(), "://")
+	}
 }
 
 var urlInText = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"]*`)
