@@ -4,16 +4,21 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry"
 )
 
 // memoryTransport answers at once, with the statuses in turn.
 type memoryTransport struct {
 	statuses []int
 	next     int
+	number   int // of the last attempt, by its context
 }
 
 func (t *memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -23,6 +28,7 @@ func (t *memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	status := t.statuses[t.next%len(t.statuses)]
 	t.next++
+	t.number = restyretry.Number(r.Context())
 	return &http.Response{
 		StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("ok")), ContentLength: 2, Request: r,
 	}, nil
@@ -34,28 +40,138 @@ func memoryClient(statuses ...int) *resty.Client {
 }
 
 // sending returns a function that sends one GET.
-func sending(t *testing.T, c *resty.Client, ctx context.Context) func() {
+func sending(t testing.TB, c *resty.Client, ctx context.Context) func() {
 	return func() {
 		r := c.R()
 		if ctx != nil {
 			r.SetContext(ctx)
 		}
-		if resp, err := r.Get("/x"); err != nil || resp.StatusCode() != 200 {
+		if resp, err := r.Get("http://api.test/x"); err != nil || resp.StatusCode() != 200 {
 			t.Fatalf("got %v, %v, want 200", resp, err)
 		}
 	}
 }
 
-func TestASuccessAllocatesNoMoreThanRestysOwnLoop(t *testing.T) {
+// cost is what one run of f allocates. The garbage collector is off meanwhile,
+// since it empties the pools of net/http and Resty.
+func cost(f func()) (allocs, bytes float64) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	allocs = testing.AllocsPerRun(200, f)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const runs = 200
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		f()
+	}
+	runtime.ReadMemStats(&after)
+	return allocs, float64((after.TotalAlloc - before.TotalAlloc) / runs)
+}
+
+// withoutWaits is our client; bare has no retries, and ownLoop those of Resty.
+func withoutWaits(t testing.TB, statuses []int, opts ...func(*restyretry.Options)) *resty.Client {
+	c := memoryClient(statuses...)
+	opts = append(opts, func(o *restyretry.Options) { o.Wait = restyretry.Constant(0) })
+	if _, err := restyretry.Install(c, opts...); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func ownLoop(statuses []int) *resty.Client {
+	return memoryClient(statuses...).SetRetryCount(2).SetRetryWaitTime(1).SetRetryMaxWaitTime(1).
+		AddRetryCondition(func(resp *resty.Response, err error) bool { return err != nil || resp.StatusCode() >= 500 })
+}
+
+func withURLs(o *restyretry.Options) {
+	o.URL = restyretry.URLs("http://api.test/x", "http://backup.test/x")
+}
+
+func withHooks(o *restyretry.Options) {
+	o.Hooks = append(o.Hooks, restyretry.Hooks{
+		OnAttempt: func(restyretry.Attempt) error { return nil },
+		OnRetry:   func(restyretry.Attempt) {},
+		OnDone:    func(restyretry.Attempt) {},
+	})
+}
+
+// The contexts are the same on both sides: Resty copies the raw request of each
+// attempt, 320 bytes, once a request has one.
+func TestWhatARequestAllocatesMoreThanWithoutUs(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allocates")
 	}
-	resty := memoryClient(200).SetRetryCount(2).AddRetryCondition(func(*resty.Response, error) bool { return false })
-	ours := memoryClient(200)
-	install(t, ours)
-	want := testing.AllocsPerRun(1000, sending(t, resty, nil))
-	got := testing.AllocsPerRun(1000, sending(t, ours, nil))
-	if got > want {
-		t.Errorf("got %v allocations, want no more than Resty's %v", got, want)
+	ok, retry := []int{200}, []int{503, 200}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	with := restyretry.With(ctx, func(o *restyretry.Options) { o.Attempts = 4 })
+	for _, x := range []struct {
+		name               string
+		base, ours         *resty.Client
+		baseCtx, ctx       context.Context
+		maxAllocs, maxMore float64
+	}{
+		{"Resty's own loop", memoryClient(ok...), ownLoop(ok), nil, nil, 2, 88},
+		{"default", memoryClient(ok...), withoutWaits(t, ok), nil, nil, 2, 110},
+		{"default, against Resty's own loop", ownLoop(ok), withoutWaits(t, ok), nil, nil, 0, 0},
+		{"URL list", memoryClient(ok...), withoutWaits(t, ok, withURLs), nil, nil, 3, 180},
+		{"context", memoryClient(ok...), withoutWaits(t, ok), ctx, ctx, 3, 180},
+		{"context with options", memoryClient(ok...), withoutWaits(t, ok), ctx, with, 3, 180},
+		{"context, URL list", memoryClient(ok...), withoutWaits(t, ok, withURLs), ctx, ctx, 3, 180},
+		{"context, hooks", memoryClient(ok...), withoutWaits(t, ok, withHooks), ctx, ctx, 3, 200},
+		{"context, one retry", ownLoop(retry), withoutWaits(t, retry), ctx, ctx, 1, 100},
+		{"context with options, one retry", ownLoop(retry), withoutWaits(t, retry), ctx, with, 1, 100},
+		{"context, one retry to the next URL", ownLoop(retry), withoutWaits(t, retry, withURLs), ctx, ctx, 1, 100},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			baseAllocs, baseBytes := cost(sending(t, x.base, x.baseCtx))
+			allocs, bytes := cost(sending(t, x.ours, x.ctx))
+			if allocs -= baseAllocs; allocs > x.maxAllocs {
+				t.Errorf("%v allocations more, want at most %v", allocs, x.maxAllocs)
+			}
+			if bytes -= baseBytes; bytes > x.maxMore {
+				t.Errorf("%v bytes more, want at most %v", bytes, x.maxMore)
+			}
+			number := x.ours.GetClient().Transport.(*memoryTransport).number
+			if want := len(x.ours.GetClient().Transport.(*memoryTransport).statuses); number != want && x.name != "Resty's own loop" {
+				t.Errorf("the context of the last attempt has number %d, want %d", number, want)
+			}
+		})
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	ok, retry := []int{200}, []int{503, 200}
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	with := restyretry.With(ctx, func(o *restyretry.Options) { o.Attempts = 4 })
+	for _, x := range []struct {
+		name   string
+		client *resty.Client
+		ctx    context.Context
+	}{
+		{"bare", memoryClient(ok...), nil},
+		{"own loop", ownLoop(ok), nil},
+		{"default", withoutWaits(b, ok), nil},
+		{"URL list", withoutWaits(b, ok, withURLs), nil},
+		{"hooks", withoutWaits(b, ok, withHooks), nil},
+		{"context, bare", memoryClient(ok...), ctx},
+		{"context", withoutWaits(b, ok), ctx},
+		{"context with options", withoutWaits(b, ok), with},
+		{"context, URL list", withoutWaits(b, ok, withURLs), ctx},
+		{"context, hooks", withoutWaits(b, ok, withHooks), ctx},
+		{"one retry, own loop", ownLoop(retry), nil},
+		{"one retry", withoutWaits(b, retry), nil},
+		{"context, one retry, own loop", ownLoop(retry), ctx},
+		{"context, one retry", withoutWaits(b, retry), ctx},
+		{"context, one retry, hooks", withoutWaits(b, retry, withHooks), ctx},
+	} {
+		send := sending(b, x.client, x.ctx)
+		b.Run(x.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				send()
+			}
+		})
 	}
 }
