@@ -63,7 +63,7 @@ func (p *policy) beginPlain(c *resty.Client, r *resty.Request) error {
 		return nil
 	}
 	if err := p.guardList(c, r); err != nil {
-		return p.newExecution(r, 0).refuse(err)
+		return p.newExecution(r, 0).dispatch(c, err)
 	}
 	r.URL = p.list.at(1)
 	return nil
@@ -101,7 +101,10 @@ var errHookReplaced = errors.New("restyretry: another pre-request hook has repla
 // preRequest is Resty's pre-request hook: once per attempt, with the raw
 // request.
 func preRequest(c *resty.Client, hr *http.Request) error {
-	e := executionIn(hr.Context())
+	e := underWay(hr.Method)
+	if e == nil {
+		e = executionIn(hr.Context())
+	}
 	if e == nil || e.phase.Load() == done || e.request.RawRequest != hr {
 		return preRequestPlain(c, hr)
 	}

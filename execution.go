@@ -139,6 +139,9 @@ func lastExecution(r *resty.Request) *execution {
 	if e := executionIn(r.Context()); e != nil && e.request == r {
 		return e
 	}
+	if e := underWay(r.Method); e != nil && e.request == r {
+		return e
+	}
 	if r.RawRequest == nil {
 		return nil
 	}
@@ -237,16 +240,14 @@ func (e *execution) extra() *extras {
 // beginLight prepares the first attempt of a request that has no body of ours
 // and is used for the first time.
 func (e *execution) beginLight(c *resty.Client) error {
-	if e.policy.URL == nil && !e.policy.onAttempt {
-		return nil
+	var err error
+	if e.policy.URL != nil || e.policy.onAttempt {
+		err = e.setOff(c)
 	}
-	if err := e.setOff(c); err != nil {
-		return e.refuse(err)
+	if err == nil && e.known() != nil { // OnAttempt has changed the request
+		err = e.takeBody(c, nil)
 	}
-	if e.known() == nil {
-		return nil
-	}
-	return e.refuse(e.takeBody(c, nil)) // OnAttempt has changed the request
+	return e.dispatch(c, err)
 }
 
 // begin prepares the first attempt of any other.
@@ -274,7 +275,7 @@ func (e *execution) begin(c *resty.Client, earlier *execution) error {
 	if err == nil {
 		err = e.takeBody(c, before)
 	}
-	return e.refuse(err)
+	return e.dispatch(c, err)
 }
 
 // setOff sets where the first attempt goes.
@@ -289,12 +290,14 @@ func (e *execution) setOff(c *resty.Client) error {
 	return e.direct(c)
 }
 
-// refuse remembers why an attempt cannot be sent, if it cannot.
-func (e *execution) refuse(err error) error {
+// dispatch lets Resty make the raw request, or remembers why it cannot.
+func (e *execution) dispatch(c *resty.Client, err error) error {
 	if err != nil {
 		e.extra().refusal = err
+		return err
 	}
-	return err
+	e.handOver(c)
+	return nil
 }
 
 // resume lets Resty go on with the attempt that advance has prepared.
@@ -326,16 +329,19 @@ func (e *execution) resume(c *resty.Client) error {
 		r.URL = x.next
 	}
 	e.stayInContext()
-	if x == nil {
-		return nil
+	var err error
+	if x != nil {
+		err = e.takeBody(c, nil)
 	}
-	return e.refuse(e.takeBody(c, nil))
+	return e.dispatch(c, err)
 }
 
 // bind gives the raw request of an attempt its context and its time limit.
 func (e *execution) bind(hr *http.Request) {
 	parent := hr.Context()
-	own := parent == context.Context(e)
+	own := parent == context.Context(e) || underWay(hr.Method) == e
+	e.arrive()
+	hr.Method = e.request.Method
 	if own {
 		parent = e.Context
 	}
@@ -631,6 +637,7 @@ func (e *execution) finish(resp *resty.Response, err error, panicked bool) {
 	if e.phase.Load() == done {
 		return
 	}
+	e.arrive()
 	e.conclude(resp, err, panicked)
 	e.phase.Store(done)
 	streamed := e.streams(resp, err)

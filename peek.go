@@ -20,6 +20,8 @@ var (
 	fieldsField            = unexported[resty.Request, []*resty.MultipartField]("multipartFields")
 	savesField             = unexported[resty.Request, bool]("isSaveResponse")
 	outputField            = unexported[resty.Request, string]("outputFile")
+	clientTraceField       = unexported[resty.Client, bool]("trace")
+	requestTraceField      = unexported[resty.Request, bool]("trace")
 )
 
 // A field is a field of type F in the struct type S, or none.
@@ -92,6 +94,11 @@ func isLastMiddleware(c *resty.Client) bool {
 func isRegistered(c *resty.Client) bool { return slices.ContainsFunc(middlewareField.of(c), isOurs) }
 
 func isOurs(m resty.RequestMiddleware) bool { return codeOf(m) == codeOf(beforeRequest) }
+
+// isTraced reports whether Resty makes a context of its own for r, or may do so.
+func isTraced(c *resty.Client, r *resty.Request) bool {
+	return !clientTraceField.found || !requestTraceField.found || clientTraceField.of(c) || requestTraceField.of(r)
+}
 
 // isMultipart reports whether Resty makes the body of r from parts.
 func isMultipart(r *resty.Request) bool { return multipartField.of(r) }
