@@ -101,9 +101,11 @@ var errHookReplaced = errors.New("restyretry: another pre-request hook has repla
 // preRequest is Resty's pre-request hook: once per attempt, with the raw
 // request.
 func preRequest(c *resty.Client, hr *http.Request) error {
-	e := underWay(hr.Method)
+	e := arriving(hr)
+	direct := e != nil
 	if e == nil {
 		e = executionIn(hr.Context())
+		direct = hr.Context() == context.Context(e)
 	}
 	if e == nil || e.phase.Load() == done || e.request.RawRequest != hr {
 		return preRequestPlain(c, hr)
@@ -111,7 +113,7 @@ func preRequest(c *resty.Client, hr *http.Request) error {
 	if e.is(inOnAttempt) {
 		return nil
 	}
-	e.bind(hr)
+	e.bind(hr, direct)
 	if e.known() != nil {
 		if err := e.putBody(c, hr); err != nil {
 			return err

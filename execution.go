@@ -336,21 +336,20 @@ func (e *execution) resume(c *resty.Client) error {
 	return e.dispatch(c, err)
 }
 
-// bind gives the raw request of an attempt its context and its time limit.
-func (e *execution) bind(hr *http.Request) {
+// bind gives the raw request of an attempt its context and its time limit. The
+// context that it has is none or e itself (direct), or else what Resty or a
+// middleware has made of e.
+func (e *execution) bind(hr *http.Request, direct bool) {
 	parent := hr.Context()
-	own := parent == context.Context(e) || underWay(hr.Method) == e
-	e.arrive()
-	hr.Method = e.request.Method
-	if own {
+	if direct {
 		parent = e.Context
 	}
 	limit, watch := e.policy.AttemptTimeout, !e.policy.repeats(hr.Method)
 	var ctx context.Context
 	switch {
-	case own && limit == 0 && !watch && e.number == 1:
+	case direct && limit == 0 && !watch && e.number == 1:
 		ctx = (*firstAttempt)(e)
-	case own && limit == 0 && !watch && e.number == 2:
+	case direct && limit == 0 && !watch && e.number == 2:
 		ctx = (*secondAttempt)(e)
 	default:
 		a := &attemptContext{Context: parent, execution: e, number: e.number}

@@ -110,6 +110,18 @@ func (e *execution) handOver(c *resty.Client) {
 	}
 }
 
+// arriving returns the execution that a raw request has brought along by its
+// method, or nil. Then all is as it was before handOver.
+func arriving(hr *http.Request) *execution {
+	e := underWay(hr.Method)
+	if e == nil || e.request.RawRequest != hr {
+		return nil
+	}
+	e.arrive()
+	hr.Method = e.request.Method
+	return e
+}
+
 // arrive undoes handOver. Without it, it does nothing.
 func (e *execution) arrive() {
 	r := e.request

@@ -18,26 +18,35 @@ func serverWait(status int, h http.Header, now time.Time) time.Duration {
 	if status >= 200 && status < 300 {
 		return 0
 	}
-	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
-		if wait := times(digits(h.Get(name)), time.Millisecond); wait > 0 {
+	for _, name := range [...]string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
+		if wait := times(digits(lineOf(h, name)), time.Millisecond); wait > 0 {
 			return wait
 		}
 	}
-	if wait := retryAfterField(h.Get("Retry-After"), now); wait > 0 {
+	if wait := retryAfterField(lineOf(h, "Retry-After"), now); wait > 0 {
 		return wait
 	}
 	if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
 		return 0
 	}
-	for _, name := range []string{"Ratelimit-Reset", "X-Ratelimit-Reset", "X-Rate-Limit-Reset"} {
-		if wait := resetField(h.Get(name), now); wait > 0 {
+	for _, name := range [...]string{"Ratelimit-Reset", "X-Ratelimit-Reset", "X-Rate-Limit-Reset"} {
+		if wait := resetField(lineOf(h, name), now); wait > 0 {
 			return wait
 		}
 	}
-	if limits := h.Get("Ratelimit"); limits != "" {
+	if limits := lineOf(h, "Ratelimit"); limits != "" {
 		return rateLimitField(limits)
 	}
 	return 0
+}
+
+// lineOf is h.Get for a name that is known to be in canonical form, which need
+// not be made sure of then.
+func lineOf(h http.Header, canonical string) string {
+	if lines := h[canonical]; len(lines) > 0 {
+		return lines[0]
+	}
+	return ""
 }
 
 // retryAfterField reads Retry-After of RFC 9110, section 10.2.3: a number of
@@ -185,7 +194,7 @@ func nearestCentury(t, now time.Time) time.Time {
 // nothing.
 func shouldRetry(h http.Header) string {
 	for _, name := range [...]string{"X-Should-Retry", "Stripe-Should-Retry"} {
-		if value := strings.Trim(h.Get(name), " \t"); value == "true" || value == "false" {
+		if value := strings.Trim(lineOf(h, name), " \t"); value == "true" || value == "false" {
 			return value
 		}
 	}
