@@ -153,11 +153,17 @@ func lastExecution(r *resty.Request) *execution {
 
 // executionIn returns the execution that a context belongs to, or nil.
 func executionIn(ctx context.Context) *execution {
-	if e, ok := ctx.(*execution); ok { // as it mostly is, and Value takes longer
+	switch ctx := ctx.(type) { // as it mostly is, and Value takes longer
+	case *execution:
+		return ctx
+	case *firstAttempt:
+		return (*execution)(ctx)
+	case *secondAttempt:
+		return (*execution)(ctx)
+	default:
+		e, _ := ctx.Value(executionKey{}).(*execution)
 		return e
 	}
-	e, _ := ctx.Value(executionKey{}).(*execution)
-	return e
 }
 
 // isBound reports whether our pre-request hook has had the raw request of the
