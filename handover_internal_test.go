@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -155,7 +156,7 @@ func TestManyRequestsAtOnceKeepTheirOwnContexts(t *testing.T) {
 	var mixed, attempts atomic.Int64
 	c := handedClient(t, func(r *http.Request) (*http.Response, error) {
 		attempts.Add(1)
-		if r.Context().Value(key{}) != r.Header.Get("Request") || r.Method != r.Header.Get("Method") {
+		if r.Context().Value(key{}) != r.Header.Get("Request") || r.Method != r.Header.Get("Method") || crossingOf(r.Method).place(r.Method) != nil {
 			mixed.Add(1)
 		}
 		if Number(r.Context()) == 1 {
@@ -188,8 +189,8 @@ func TestATracedRequestKeepsItsContext(t *testing.T) {
 	type key struct{}
 	for _, traced := range []bool{true, false} {
 		c := handedClient(t, func(r *http.Request) (*http.Response, error) {
-			if r.Context().Value(key{}) != "kept" {
-				t.Error("the caller's context is lost")
+			if r.Context().Value(key{}) != "kept" || httptrace.ContextClientTrace(r.Context()) == nil {
+				t.Error("the caller's context is lost, or the trace")
 			}
 			return answered(r, 200), nil
 		})
