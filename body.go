@@ -96,9 +96,11 @@ const smallBody = 4 << 10
 // borrowed is memory that the caller may write to when the request is over.
 func borrowed(from *bytes.Reader) *body {
 	if size := from.Len(); size <= smallBody {
-		own, copied := make([]byte, size), *from
-		_, _ = copied.Read(own)
-		return memory(int64(size), func() io.Reader { return bytes.NewReader(own) })
+		return memory(int64(size), func() io.Reader {
+			own, rest := make([]byte, size), *from
+			_, _ = rest.Read(own)
+			return bytes.NewReader(own)
+		})
 	}
 	loan := &loan{}
 	b := memory(int64(from.Len()), func() io.Reader { return loan.reader(*from) })
@@ -415,7 +417,7 @@ func (e *execution) unhide() {
 
 // putBody gives the raw request of an attempt its body.
 func (e *execution) putBody(c *resty.Client, hr *http.Request) error {
-	if e.number > 1 && e.noAccept && hr.Header.Get("Accept") == hr.Header.Get("Content-Type") {
+	if e.number() > 1 && e.noAccept && hr.Header.Get("Accept") == hr.Header.Get("Content-Type") {
 		// Resty derives it from the Content-Type that it found out the first time.
 		hr.Header.Del("Accept")
 	}
@@ -459,7 +461,7 @@ func (e *execution) isReplaced(hr *http.Request) (bool, error) {
 
 // keepBody remembers the body that Resty made for the attempt that has ended.
 func (e *execution) keepBody() {
-	if e.body == nil && !(e.is(handed) && e.is(whole)) { // otherwise preRequest has
+	if e.body == nil && !(e.is(handed) && e.shape == whole) { // otherwise preRequest has, before PreRequest could replace it
 		e.body = madeByResty(e.request.RawRequest, e.request)
 	}
 }
@@ -470,4 +472,10 @@ func (e *execution) keepBody() {
 func (e *execution) canSendAgain() bool {
 	x := e.known()
 	return (x == nil || x.body.replayable()) && (!isMultipart(e.request) || isBound(e.request))
+}
+
+// isBound reports whether our pre-request hook has had the raw request of the
+// last attempt of r.
+func isBound(r *resty.Request) bool {
+	return r.RawRequest != nil && r.Attempt > 0 && r.RawRequest.Context().Value(boundKey{}) != nil
 }

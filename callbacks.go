@@ -24,7 +24,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 	}
 	hideShown(r)
 	before := lastExecution(r)
-	if before != nil && before.phase.Load() != done {
+	if before != nil && before.phase() != done {
 		return before.resume(c)
 	}
 	p := pluginOf(c)
@@ -44,40 +44,19 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 			return err
 		}
 	}
+	least := policy.shape
+	if len(r.QueryParam)+len(c.QueryParam) > 0 { // should it be used again
+		least = max(least, guided)
+	}
 	switch {
 	case !hooked || before != nil || !policy.isLight(c, r):
 		return policy.newExecution(r, whole).begin(c, before)
-	case policy.guided || len(r.QueryParam)+len(c.QueryParam) > 0:
-		return policy.newExecution(r, guided).beginLight(c)
-	case policy.stateful || r.Context() != context.Background():
-		return policy.newExecution(r, 0).beginLight(c)
+	case least != bare || policy.stateful || r.Context() != context.Background():
+		return policy.newExecution(r, least).beginLight(c)
 	default:
 		return policy.beginPlain(c, r)
 	}
 }
-
-// beginPlain prepares the first attempt of a request of which nothing has to be
-// remembered.
-func (p *policy) beginPlain(c *resty.Client, r *resty.Request) error {
-	if p.list == nil {
-		return nil
-	}
-	if err := p.guardList(c, r); err != nil {
-		return p.newExecution(r, 0).dispatch(c, err)
-	}
-	r.URL = p.list.at(1)
-	return nil
-}
-
-// isLight reports whether nothing about a request that is used for the first
-// time has to be remembered but its execution.
-func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
-	return !p.whole && isLastMiddleware(c) && !hasForeignConditions(c, r) &&
-		r.Error == nil && (r.Result == nil || !p.onAttempt && !p.retriesSuccess()) && !savesField.of(r) &&
-		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
-}
-
-func (i *inherited) needsState() bool { return len(i.conditions) > 0 || i.retryAfter != nil }
 
 // withoutHook notices that another pre-request hook has replaced ours.
 func (p *Plugin) withoutHook(policy *policy) error {
@@ -107,7 +86,7 @@ func preRequest(c *resty.Client, hr *http.Request) error {
 		e = executionIn(hr.Context())
 		direct = hr.Context() == context.Context(e)
 	}
-	if e == nil || e.phase.Load() == done || e.request.RawRequest != hr {
+	if e == nil || e.phase() == done || e.request.RawRequest != hr {
 		return preRequestPlain(c, hr)
 	}
 	if e.is(inOnAttempt) {
@@ -146,18 +125,18 @@ func preRequestPlain(c *resty.Client, hr *http.Request) error {
 		return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
 	}
 	if p := pluginOf(c); p != nil {
-		*hr = *hr.WithContext(p.current.Load().plainIn(hr.Context()))
+		*hr = *hr.WithContext(p.current.Load().lastPlain.plainIn(hr.Context()))
 	}
 	return nil
 }
 
 // afterResponse is Resty's OnAfterResponse: once per attempt whose response
 // Resty has read.
-func afterResponse(c *resty.Client, resp *resty.Response) error {
+func afterResponse(_ *resty.Client, resp *resty.Response) error {
 	if plainly(resp.Request) != nil { // and an execution has not begun yet
 		return nil
 	}
-	takeBackOutput(c, resp)
+	takeBackOutput(resp)
 	e := executionOf(resp.Request)
 	if e == nil {
 		return nil
@@ -248,8 +227,8 @@ func failed(r *resty.Request, err error) {
 	if answered, ok := err.(*resty.ResponseError); ok {
 		resp, err = answered.Response, answered.Err
 	}
-	e, policy := stateOf(r)
-	if e == nil && resp != nil && policy != nil {
+	e := executionOf(r)
+	if policy := plainly(r); e == nil && resp != nil && policy != nil {
 		e = policy.lateExecution(r)
 	}
 	if e != nil {

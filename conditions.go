@@ -77,13 +77,13 @@ func isBodyless(resp *resty.Response) bool {
 
 // limit returns what stands against a retry, or "" after setting a.Wait.
 func (e *execution) limit(a *Attempt) Reason {
-	o, told := &e.policy.Options, told(a.Response)
+	o, word := &e.policy.Options, told(a.Response)
 	switch {
 	case o.Unless != nil && o.Unless(*a):
 		return ReasonUnless
-	case told == "false":
+	case word == "false":
 		return ReasonServer
-	case told != "true" && !o.repeats(a.Method) && !o.hasKey(e.request.RawRequest.Header) && !e.nothingSent():
+	case word != "true" && !o.repeats(a.Method) && !o.hasKey(e.request.RawRequest.Header) && !e.nothingSent():
 		return ReasonMethod
 	case a.Last():
 		return ReasonAttempts
@@ -113,7 +113,7 @@ func (e *execution) limit(a *Attempt) Reason {
 func (e *execution) wait(a Attempt, now time.Time) (time.Duration, Reason) {
 	o, kept := &e.policy.Options, &e.policy.plugin.kept
 	if kept.retryAfter != nil {
-		switch wait, err := kept.retryAfter(e.client, a.Response); {
+		switch wait, err := kept.retryAfter(clientField.of(e.request), a.Response); {
 		case err != nil:
 			e.raise(joined(e.lastError(), err))
 			return 0, ReasonStopped

@@ -93,11 +93,11 @@ func (e *execution) Value(key any) any {
 	case executionKey{}:
 		return e
 	case attemptKey{}:
-		if e.phase.Load() != done {
-			return e.number
+		if e.phase() != done {
+			return uint8(e.number())
 		}
-	case boundKey{}:
-		if e.phase.Load() != done {
+	case boundKey{}: // the caller's context may be that of a raw request
+		if e.phase() != done {
 			return nil
 		}
 	}
@@ -105,14 +105,14 @@ func (e *execution) Value(key any) any {
 }
 
 func (e *execution) Done() <-chan struct{} {
-	if e.phase.Load() == stopped {
+	if e.phase() == stopped {
 		return closed
 	}
 	return e.Context.Done()
 }
 
 func (e *execution) Err() error {
-	if e.phase.Load() == stopped {
+	if e.phase() == stopped {
 		return e.final
 	}
 	return e.Context.Err()

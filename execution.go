@@ -17,34 +17,43 @@ import (
 // It is the context of the Resty request for that time, and belongs to that
 // request alone: a request made with the same context begins its own.
 //
-// A request that asks for nothing special and has no context of its own gets
-// an execution only when its first attempt fails. Most others need no more than
-// these 80 bytes, which also serve as the contexts of the raw requests and as
-// the memory of the attempts.
+// A request of which nothing has to be remembered beforehand (see isLight and
+// policy) gets an execution only when its first attempt fails. Most others need
+// no more than these 80 bytes, which also serve as the contexts of the raw
+// requests and as the memory of the attempts.
 type execution struct {
 	context.Context // the caller's
 
 	policy   *policy
 	request  *resty.Request
-	*details // nil for a request that needs none
+	*details // nil where nothing of it is needed
 	ledger   // of the attempts that have ended
 
-	phase  atomic.Uint32
-	number uint8 // of the attempt under way, or of the one to come
-	reason code  // why the last attempt in the ledger was followed by another, or not
+	stage       // how far it has come
+	reason code // the ledger's, of attempt 1
+	shape  shape
 	flags  flags
 }
 
+// A shape is how much memory an execution is made with. It may get more later.
+type shape uint8
+
+const (
+	bare   shape = iota // the execution alone
+	guided              // and details
+	whole               // and extras
+)
+
 // details are what only some requests have to remember.
 type details struct {
-	given string // the URL as the caller gave it, if known
-	turn  uint64 // of a Rotate
+	given string // the URL as the caller gave it, if the shape is more than bare
+	sent  uint64 // a hash of what Resty made of it for the last attempt
 	*extras
 }
 
-// extras are what few requests have to remember.
+// extras are what few requests have to remember. They may be nil: known and
+// extra look after that.
 type extras struct {
-	client  *resty.Client
 	course  // where the request goes: urls.go
 	sending // what it sends: body.go
 
@@ -53,11 +62,16 @@ type extras struct {
 	key     string    // of the IdempotencyHeader
 
 	refusal error           // why the attempt under way cannot be sent
-	bound   *attemptContext // of the attempt under way, if it has a limit or is watched
+	bound   *attemptContext // of the attempt under way, where the execution cannot be its context
 	err     error           // of the last attempt that has ended, as Resty has it
 	final   error           // what Resty is to return instead
 	past    []Attempt       // what has no room in the ledger
 }
+
+// A stage is how far an execution has come. It is in one word, since other
+// goroutines may ask for it: from the lowest bits on the phase (8), the number
+// of the attempt under way or to come (8), and Resty's count of it (16).
+type stage struct{ word atomic.Uint32 }
 
 // The phases of an execution.
 const (
@@ -66,20 +80,28 @@ const (
 	done
 )
 
-// flags are what is known of the attempt under way, or of the last one.
+func (s *stage) phase() int  { return int(s.word.Load() & 0xff) }
+func (s *stage) number() int { return int(s.word.Load() >> 8 & 0xff) }
+
+// isCounted reports whether Resty's count is that of the attempt under way.
+func (s *stage) isCounted(attempt int) bool { return uint16(s.word.Load()>>16) == uint16(attempt) }
+
+func (s *stage) setPhase(phase uint32)  { s.word.Store(s.word.Load()&^0xff | phase) }
+func (s *stage) setNumber(number int)   { s.word.Store(s.word.Load()&^0xff00 | uint32(number)<<8) }
+func (s *stage) setCounted(attempt int) { s.word.Store(s.word.Load()&0xffff | uint32(attempt)<<16) }
+
+// flags are what is known of an execution, and of its attempt under way or last
+// one.
 type flags uint16
 
 const (
-	whole       flags = 1 << iota // the execution has had its extras from the beginning
-	guided                        // it knows the URL that was given
-	late                          // it began when the first attempt had ended; Resty looks at another context
-	odd                           // Resty's count of the attempt is
-	ready                         // it may be sent
+	late        flags = 1 << iota // it began when the first attempt had ended; Resty looks at another context
+	secure                        // a URL of the request was https
+	ready                         // the attempt may be sent
 	inOnAttempt                   // which may call GenerateCurlCommand
-	secure                        // a URL of this request was https
-	handed                        // Resty has got its raw request from us
-	parsed                        // Resty has read its response
-	judged                        // it has ended, and is recorded
+	handed                        // Resty has got the raw request from us
+	parsed                        // Resty has read the response
+	judged                        // the attempt has ended, and is recorded
 	wanted                        // it asks for another
 	retrying                      // and will get it
 	raising                       // Resty is to return final, which is not the attempt's own error
@@ -127,7 +149,7 @@ func plainly(r *resty.Request) *policy {
 
 // executionOf returns the execution that r is in, or nil.
 func executionOf(r *resty.Request) *execution {
-	if e := lastExecution(r); e != nil && e.phase.Load() != done {
+	if e := lastExecution(r); e != nil && e.phase() != done {
 		return e
 	}
 	return nil
@@ -166,17 +188,10 @@ func executionIn(ctx context.Context) *execution {
 	}
 }
 
-// isBound reports whether our pre-request hook has had the raw request of the
-// last attempt of r.
-func isBound(r *resty.Request) bool {
-	return r.RawRequest != nil && r.Attempt > 0 && r.RawRequest.Context().Value(boundKey{}) != nil
-}
-
-// newExecution makes an execution with the memory that shape (0, guided or
-// whole) says, all of it at once.
-func (p *policy) newExecution(r *resty.Request, shape flags) *execution {
+// newExecution makes an execution with all the memory of its shape at once.
+func (p *policy) newExecution(r *resty.Request, s shape) *execution {
 	var e *execution
-	switch shape {
+	switch s {
 	case whole:
 		made := &struct {
 			execution execution
@@ -195,11 +210,10 @@ func (p *policy) newExecution(r *resty.Request, shape flags) *execution {
 	default:
 		e = &execution{}
 	}
-	e.Context, e.policy, e.request, e.number = r.Context(), p, r, 1
-	e.set(shape, true)
-	e.set(odd, r.Attempt%2 == 1)
-	if shape != 0 {
-		e.set(guided, true)
+	e.Context, e.policy, e.request, e.shape = r.Context(), p, r, s
+	e.setNumber(1)
+	e.setCounted(r.Attempt)
+	if s != bare {
 		e.given = r.URL
 	}
 	r.SetContext(e)
@@ -211,7 +225,7 @@ func (p *policy) newExecution(r *resty.Request, shape flags) *execution {
 func (p *policy) lateExecution(r *resty.Request) *execution {
 	ctx := r.Context()
 	r.SetContext(context.Background())
-	e := p.newExecution(r, 0)
+	e := p.newExecution(r, bare)
 	e.set(late, true)
 	e.set(secure, r.RawRequest.URL.Scheme == "https")
 	if ctx != context.Background() {
@@ -243,8 +257,28 @@ func (e *execution) extra() *extras {
 	return e.extras
 }
 
-// beginLight prepares the first attempt of a request that has no body of ours
-// and is used for the first time.
+// isLight reports whether begin would find nothing to put into the extras for r,
+// which has no execution of an earlier use.
+func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
+	return p.shape != whole && isLastMiddleware(c) && !hasForeignConditions(c, r) &&
+		r.Error == nil && (r.Result == nil || !p.onAttempt && !p.retriesSuccess()) && !savesField.of(r) &&
+		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
+}
+
+// beginPlain prepares the first attempt of a request of which nothing has to be
+// remembered.
+func (p *policy) beginPlain(c *resty.Client, r *resty.Request) error {
+	if p.list == nil {
+		return nil
+	}
+	if err := p.guardList(c, r); err != nil {
+		return p.newExecution(r, bare).dispatch(c, err)
+	}
+	r.URL = p.list.at(1)
+	return nil
+}
+
+// beginLight prepares the first attempt of a light request.
 func (e *execution) beginLight(c *resty.Client) error {
 	var err error
 	if e.policy.URL != nil || e.policy.onAttempt {
@@ -256,16 +290,15 @@ func (e *execution) beginLight(c *resty.Client) error {
 	return e.dispatch(c, err)
 }
 
-// begin prepares the first attempt of any other.
+// begin prepares the first attempt of a request that is not light. earlier is
+// its last execution, if it is used again.
 func (e *execution) begin(c *resty.Client, earlier *execution) error {
 	r, before := e.request, earlier.known()
-	e.client = c
-	if earlier != nil && earlier.is(guided) && r.URL == earlier.sentURL() {
+	if earlier != nil && earlier.shape != bare && earlier.sent == hashOf(r.URL) {
 		// Send on a request that was used before: Resty left in r.URL what it
 		// made of it, and would add the query parameters once more.
-		r.URL, e.resent = earlier.given, true
+		r.URL, e.given, e.resent = earlier.given, earlier.given, true
 	}
-	e.given = r.URL
 	e.parts = partsOf(r)
 	if e.policy.onAttempt {
 		initial := takeSnapshot(r)
@@ -277,6 +310,9 @@ func (e *execution) begin(c *resty.Client, earlier *execution) error {
 	if r.Result != nil || r.Error != nil {
 		e.results = takeResults(r, e.policy.retriesSuccess() || len(e.policy.plugin.kept.conditions) > 0 || hasForeignConditions(c, r))
 	}
+	if rotation, ok := e.policy.URL.(*rotation); ok {
+		e.turn = rotation.turn()
+	}
 	err := e.setOff(c)
 	if err == nil {
 		err = e.takeBody(c, before)
@@ -287,9 +323,6 @@ func (e *execution) begin(c *resty.Client, earlier *execution) error {
 // setOff sets where the first attempt goes.
 func (e *execution) setOff(c *resty.Client) error {
 	e.set(secure, schemeOf(c, e.request.URL) == "https")
-	if rotation, ok := e.policy.URL.(*rotation); ok {
-		e.turn = rotation.turn()
-	}
 	if err := e.policy.guardList(c, e.request); err != nil {
 		return err
 	}
@@ -308,15 +341,15 @@ func (e *execution) dispatch(c *resty.Client, err error) error {
 
 // resume lets Resty go on with the attempt that advance has prepared.
 func (e *execution) resume(c *resty.Client) error {
-	r, counted := e.request, e.request.Attempt%2 == 1
+	r := e.request
 	if e.is(inOnAttempt) { // GenerateCurlCommand
 		showBody(c, r)
 		return nil
 	}
-	if e.is(odd) == counted { // called twice for one attempt
+	if e.isCounted(r.Attempt) { // called twice for one attempt
 		return nil
 	}
-	e.set(odd, counted)
+	e.setCounted(r.Attempt)
 	x := e.known()
 	if !e.is(ready) {
 		// A condition outside this package repeats a request that could not be
@@ -329,7 +362,7 @@ func (e *execution) resume(c *resty.Client) error {
 	}
 	e.set(ready, false)
 	if list := e.policy.list; list != nil {
-		r.URL = list.at(int(e.number))
+		r.URL = list.at(e.number())
 	}
 	if x != nil && x.next != "" {
 		r.URL = x.next
@@ -353,12 +386,12 @@ func (e *execution) bind(hr *http.Request, direct bool) {
 	limit, watch := e.policy.AttemptTimeout, !e.policy.repeats(hr.Method)
 	var ctx context.Context
 	switch {
-	case direct && limit == 0 && !watch && e.number == 1:
+	case direct && limit == 0 && !watch && e.number() == 1:
 		ctx = (*firstAttempt)(e)
-	case direct && limit == 0 && !watch && e.number == 2:
+	case direct && limit == 0 && !watch && e.number() == 2:
 		ctx = (*secondAttempt)(e)
 	default:
-		a := &attemptContext{Context: parent, execution: e, number: e.number}
+		a := &attemptContext{Context: parent, execution: e, number: uint8(e.number())}
 		if limit > 0 {
 			a.timeout = newTimeout(parent, limit)
 			a.Context = a.timeout
@@ -376,14 +409,14 @@ func (e *execution) bind(hr *http.Request, direct bool) {
 
 // upcoming is the attempt that is about to be sent.
 func (e *execution) upcoming() Attempt {
-	a := e.blank(int(e.number))
+	a := e.blank(e.number())
 	a.Method, a.URL, a.Start = e.request.Method, redactText(e.request.URL), time.Now()
 	return a
 }
 
 // noteAccept remembers whether Resty had an Accept header for attempt 1.
 func (e *execution) noteAccept() {
-	if e.number == 1 {
+	if e.number() == 1 {
 		e.noAccept = e.request.RawRequest.Header.Get("Accept") == ""
 	}
 }
@@ -396,11 +429,13 @@ func (e *execution) attempt(resp *resty.Response, err error) Attempt {
 		return a
 	}
 	r := e.request
-	a := e.blank(int(e.number))
+	a := e.blank(e.number())
 	a.Method, a.URL = r.RawRequest.Method, textOf(r.RawRequest.URL, r.URL)
-	a.Response, a.Err, a.Start, a.Took, a.sent = resp, redactError(err), r.Time, took(resp), true
-	if resp == nil {
+	a.Response, a.Err, a.Start, a.sent = resp, redactError(err), r.Time, true
+	if resp == nil { // a callback panicked
 		a.Took = time.Since(r.Time)
+	} else {
+		a.Took = took(resp)
 	}
 	return a
 }
@@ -408,17 +443,14 @@ func (e *execution) attempt(resp *resty.Response, err error) Attempt {
 // blank is what is the same for all attempts.
 func (e *execution) blank(number int) Attempt {
 	a := Attempt{Number: number, Max: e.policy.Attempts, Request: e.request, rand: e.policy.Rand}
-	if e.details != nil {
-		a.turn = e.turn
+	if x := e.known(); x != nil {
+		a.turn = x.turn
 	}
 	return a
 }
 
 // took is how long the attempt took that has just ended with this response.
 func took(resp *resty.Response) time.Duration {
-	if resp == nil {
-		return 0
-	}
 	return resp.ReceivedAt().Sub(resp.Request.Time)
 }
 
@@ -427,7 +459,7 @@ func took(resp *resty.Response) time.Duration {
 func (e *execution) judge(resp *resty.Response, err error, asked bool) {
 	e.answer = resp
 	e.complete(resp, err)
-	if e.number == 1 {
+	if e.number() == 1 {
 		e.policy.Budget.request(resp.ReceivedAt())
 	}
 	if err == nil && !asked && e.policy.isContent(resp) {
@@ -454,10 +486,9 @@ func (e *execution) complete(resp *resty.Response, err error) {
 	x.err, x.final = err, nil
 	x.bound.release(e.streams(resp, err))
 	e.unhide()
-	x.sent = e.request.URL
 	e.noteAccept()
 	if !e.is(parsed) {
-		takeBackOutput(x.client, resp)
+		takeBackOutput(resp)
 	}
 	if err != nil && resp.RawResponse != nil {
 		_ = resp.RawResponse.Body.Close() // SetOutput leaves it open
@@ -535,7 +566,7 @@ func (e *execution) advance(c *resty.Client, resp *resty.Response) error {
 	if err := sleep(e.Context, wait-1); err != nil {
 		e.set(retrying, false)
 		e.setReason(e.endedBy())
-		return fmt.Errorf("restyretry: while waiting for attempt %d: %w", e.number+1, err)
+		return fmt.Errorf("restyretry: while waiting for attempt %d: %w", e.number()+1, err)
 	}
 	if sendsBody(c, e.request) {
 		e.extra()
@@ -551,7 +582,7 @@ func (e *execution) advance(c *resty.Client, resp *resty.Response) error {
 	if err := ended(e.Context); err != nil { // OnAttempt may take its time
 		e.back()
 		e.setReason(e.endedBy())
-		return fmt.Errorf("restyretry: before attempt %d: %w", e.number+1, err)
+		return fmt.Errorf("restyretry: before attempt %d: %w", e.number()+1, err)
 	}
 	e.set(ready, true)
 	return nil
@@ -559,7 +590,7 @@ func (e *execution) advance(c *resty.Client, resp *resty.Response) error {
 
 // next makes the coming attempt the one under way, and back undoes this.
 func (e *execution) next() {
-	e.number++
+	e.setNumber(e.number() + 1)
 	e.answer = nil
 	e.set(judged|retrying|handed|parsed, false)
 	if x := e.known(); x != nil {
@@ -568,7 +599,7 @@ func (e *execution) next() {
 }
 
 func (e *execution) back() {
-	e.number--
+	e.setNumber(e.number() - 1)
 	e.set(judged, true)
 }
 
@@ -577,19 +608,19 @@ func (e *execution) back() {
 func (e *execution) prepare(c *resty.Client) error {
 	r := e.request
 	e.restore()
+	var before *results
 	if x := e.known(); x != nil {
-		x.results.restore(r)
-	} else {
-		(*results)(nil).restore(r)
+		before = x.results
 	}
-	if e.is(guided) {
+	before.restore(r)
+	if e.shape != bare {
 		r.URL = e.given
 	}
 	r.SetContext(e)
 	if err := e.direct(c); err != nil {
 		return err
 	}
-	if e.is(guided) && (r.URL != e.given || e.known() != nil && e.resent) {
+	if e.shape != bare && (r.URL != e.given || e.known() != nil && e.resent) {
 		e.extra().next = r.URL
 	}
 	return nil
@@ -607,7 +638,7 @@ func (e *execution) restore() {
 		clear(r.QueryParam)
 		clear(r.FormData)
 	}
-	if !e.is(whole) {
+	if e.shape != whole {
 		forgetNoBody(r)
 	}
 }
@@ -617,19 +648,19 @@ func (e *execution) restore() {
 // attempt itself had one, and could not be nil. So the request's context ends,
 // and Resty, which is about to wait, returns the context's error.
 //
-// resty is the context that Resty looks at; the request's own does not end.
-func (e *execution) stop(resty context.Context) (time.Duration, error) {
+// watched is the context that Resty looks at; the request's own does not end.
+func (e *execution) stop(watched context.Context) (time.Duration, error) {
 	if e.is(late) {
-		resty = context.Background()
+		watched = context.Background()
 	}
 	x := e.extra()
 	if !e.is(raising) {
 		x.final = x.err
 	}
-	e.phase.Store(stopped)
+	e.setPhase(stopped)
 	e.request.SetContext(&unstopped{execution: e, values: e.request.Context()})
 	select {
-	case <-resty.Done():
+	case <-watched.Done():
 		return time.Hour, nil // does not begin
 	default: // without our pre-request hook, a middleware may have put a context of its own before ours
 		return 0, cmp.Or(x.final, errors.New("restyretry: a condition outside the plugin asked for a retry that is not allowed"))
@@ -639,12 +670,12 @@ func (e *execution) stop(resty context.Context) (time.Duration, error) {
 // finish ends the execution: it puts the request back as it was and tells
 // everyone. It does nothing the second time.
 func (e *execution) finish(resp *resty.Response, err error, panicked bool) {
-	if e.phase.Load() == done {
+	if e.phase() == done {
 		return
 	}
 	e.arrive()
 	e.conclude(resp, err, panicked)
-	e.phase.Store(done)
+	e.setPhase(done)
 	streamed := e.streams(resp, err)
 	if x := e.known(); x != nil {
 		x.bound.release(streamed)
@@ -661,7 +692,7 @@ func (e *execution) finish(resp *resty.Response, err error, panicked bool) {
 // was the last.
 func (e *execution) conclude(resp *resty.Response, err error, panicked bool) {
 	switch {
-	case e.is(ready): // ended in the last nanosecond of the wait
+	case e.is(ready) && resp != nil: // ended in the last nanosecond of the wait
 		e.back()
 		e.setReason(e.endedBy())
 	case !e.is(judged):
@@ -697,8 +728,8 @@ func (e *execution) recordUnjudged(resp *resty.Response, err error, panicked boo
 	if a.Number == 1 && a.sent {
 		e.policy.Budget.request(a.Start.Add(a.Took))
 	}
-	if x := e.known(); x != nil && resp != nil && !e.is(parsed) {
-		takeBackOutput(x.client, resp)
+	if resp != nil && !e.is(parsed) {
+		takeBackOutput(resp)
 	}
 	e.record(a)
 }
@@ -707,8 +738,10 @@ func (e *execution) recordUnjudged(resp *resty.Response, err error, panicked boo
 // tells where the last attempt went.
 func (e *execution) putBack(streaming bool) {
 	r := e.request
+	if e.shape != bare {
+		e.sent = hashOf(r.URL)
+	}
 	if x := e.known(); x != nil {
-		x.sent = r.URL
 		e.unhide()
 		for _, b := range x.held {
 			b.finish(streaming)
@@ -722,7 +755,7 @@ func (e *execution) putBack(streaming bool) {
 	if executionIn(r.RawRequest.Context()) != e {
 		// For History. The transport may still be reading the request itself.
 		r.RawRequest = r.RawRequest.WithContext(
-			&attemptContext{Context: r.RawRequest.Context(), execution: e, number: e.number})
+			&attemptContext{Context: r.RawRequest.Context(), execution: e, number: uint8(e.number())})
 	}
 }
 

@@ -15,11 +15,16 @@ import (
 
 // Resty makes the raw request from the request, and calls preRequest with the
 // raw request alone. An execution can get there in the request's context, but
-// then Resty copies the raw request (320 bytes) to put the context in. All else
-// that Resty takes over as it is are strings. So while Resty makes the raw
-// request, the request has no context, and its method is an equal string at a
-// place in memory that belongs to the execution, by which preRequest finds it.
-// Where this does not do, the execution stays in the context.
+// then Resty copies the raw request (320 bytes) to put the context in. Besides
+// the context, only strings get from the request to the raw request unchanged.
+// So while Resty makes the raw request, the request has no context, and its
+// method is an equal string at a place in memory that belongs to the execution,
+// by which preRequest finds it.
+//
+// Nobody else may see the request meanwhile. What runs then is Resty's own code
+// and its rate limiter, and where the request cannot be made OnError and
+// OnPanic, of which ours have to be the first. Where anybody else comes into
+// it, the execution stays in the context.
 
 // A crossing has the places of one method.
 type crossing struct {
@@ -86,13 +91,21 @@ var methodsCross = sync.OnceValue(func() (same bool) {
 	return same
 })
 
-// noContext makes Resty think that there is none.
+// canCross reports whether e can be handed over by the method.
+func (e *execution) canCross(c *resty.Client) bool {
+	r := e.request
+	return r.Context() == context.Context(e) && (r.Body == nil || r.Body == http.NoBody) && // else it may be marshalled
+		!isMultipart(r) && !isTraced(c, r) && isLastMiddleware(c) && hookOf(c) == ourHook &&
+		!hasForeignConditions(c, r) && e.policy.plugin.alone && methodsCross()
+}
+
+// noContext makes Resty think that there is none. Linters refuse a plain nil.
 var noContext context.Context
 
 // handOver sends the execution to preRequest by the method, if it can.
 func (e *execution) handOver(c *resty.Client) {
 	r := e.request
-	if r.Context() != context.Context(e) || isTraced(c, r) || !isLastMiddleware(c) || hookOf(c) != ourHook || !methodsCross() {
+	if !e.canCross(c) {
 		return
 	}
 	over := crossingOf(r.Method)
@@ -122,7 +135,7 @@ func arriving(hr *http.Request) *execution {
 	return e
 }
 
-// arrive undoes handOver. Without it, it does nothing.
+// arrive undoes handOver. It does nothing if e has not been handed over.
 func (e *execution) arrive() {
 	r := e.request
 	over := crossingOf(r.Method)

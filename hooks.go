@@ -137,7 +137,7 @@ func History(r *resty.Request) []Attempt {
 	if e := lastExecution(r); e != nil {
 		return slices.Clone(e.attempts())
 	}
-	if policy := plainly(r); policy != nil {
+	if policy := plainly(r); policy != nil && !r.Time.IsZero() {
 		return []Attempt{{
 			Number: 1, Max: policy.Attempts, Method: r.RawRequest.Method, URL: redactURL(r.RawRequest.URL),
 			Request: r, Start: r.Time, Reason: ReasonSucceeded,

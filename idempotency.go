@@ -20,7 +20,7 @@ var idempotentMethods = []string{
 func (e *execution) putHeaders(hr *http.Request) {
 	o := &e.policy.Options
 	if o.AttemptHeader != "" {
-		hr.Header.Set(o.AttemptHeader, strconv.Itoa(int(e.number)))
+		hr.Header.Set(o.AttemptHeader, strconv.Itoa(e.number()))
 	}
 	if o.IdempotencyHeader == "" || hasField(hr.Header, o.IdempotencyHeader) || slices.Contains(idempotentMethods, hr.Method) {
 		return

@@ -20,6 +20,7 @@ type ledger struct {
 
 // record adds an attempt that has ended.
 func (e *execution) record(a Attempt) {
+	e.answer = a.Response
 	if !e.fits(a) {
 		e.extra().past = append(e.attempts(), a)
 	} else if a.Number == 1 {
@@ -33,11 +34,11 @@ func (e *execution) record(a Attempt) {
 func (e *execution) succeed(resp *resty.Response) {
 	e.set(wanted|retrying|raising, false)
 	switch {
-	case e.number > 2 || e.hasPast():
+	case e.number() > 2 || e.hasPast():
 		a := e.attempt(resp, nil)
 		a.Reason = ReasonSucceeded
 		e.record(a)
-	case e.number == 1:
+	case e.number() == 1:
 		e.first, e.took, e.reason = resp, took(resp), ReasonSucceeded.code()
 	}
 	e.set(judged, true)
@@ -63,15 +64,15 @@ func (e *execution) fits(a Attempt) bool {
 	if e.hasPast() || a.Err != nil || a.Response == nil {
 		return false
 	}
-	return a.Number == 1 && sentFor(a.Response) != nil || a.Number == 2 && a.Reason == ReasonSucceeded
+	return a.Number == 1 && sentFor(a.Response) == e.request.RawRequest || a.Number == 2 && a.Reason == ReasonSucceeded
 }
 
 // recorded is how many attempts have been recorded.
 func (e *execution) recorded() int {
 	if e.is(judged) {
-		return int(e.number)
+		return e.number()
 	}
-	return int(e.number) - 1
+	return e.number() - 1
 }
 
 // attempts returns all attempts that have been recorded.
@@ -112,7 +113,7 @@ func (e *execution) fromLedger(number int) Attempt {
 	raw := e.request.RawRequest
 	if number == 1 {
 		a.Response, a.Took, a.Wait, a.Reason = e.first, e.took, e.waited, reasons[e.reason]
-		if e.number > 1 {
+		if e.number() > 1 {
 			raw = sentFor(e.first)
 		}
 	} else {

@@ -262,16 +262,20 @@ func (o *Options) needsHook() bool {
 type policy struct {
 	Options
 	plugin *Plugin
-	plain  plainAttempt // of requests without a context of their own
+	plain  plainAttempt // of requests without an execution
 
 	list      urlList // the URL option, if it is such a list
 	onAttempt bool    // one of the hooks has one
-	guided    bool    // requests have to remember the URL that was given
-	stateful  bool    // requests have to remember something from the beginning
-	whole     bool    // and that is in the extras
+	shape     shape   // the least that an execution needs
+	stateful  bool    // every request needs an execution from the beginning
+
+	// lastPlain is the policy of a plain attempt for which this one is current: an
+	// update may have come since the attempt began.
+	lastPlain *policy
 }
 
-func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error) {
+// policy makes a policy that comes after another, if there is one.
+func (p *Plugin) policy(before *policy, base Options, changes []func(*Options)) (*policy, error) {
 	o, err := base.with(changes)
 	if err != nil {
 		return nil, err
@@ -280,10 +284,18 @@ func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error)
 	made.plain = plainAttempt{Context: context.Background(), policy: made}
 	made.list, _ = o.URL.(urlList)
 	made.onAttempt = slices.ContainsFunc(o.Hooks, func(h Hooks) bool { return h.OnAttempt != nil })
-	made.guided = made.onAttempt || o.URL != nil && made.list == nil
-	made.whole = o.needsHook() || p.kept.needsState()
-	made.stateful = made.whole || made.guided || len(o.Hooks) > 0 || o.RetryIf != nil ||
+	_, rotates := o.URL.(*rotation)
+	switch {
+	case o.needsHook() || p.kept.needsState() || rotates:
+		made.shape = whole
+	case made.onAttempt || o.URL != nil && made.list == nil:
+		made.shape = guided
+	}
+	made.stateful = made.shape != bare || len(o.Hooks) > 0 || o.RetryIf != nil ||
 		o.MaxElapsed > 0 || o.RaiseForStatus || o.retriesSuccess()
+	if made.lastPlain = made; made.stateful && before != nil {
+		made.lastPlain = before.lastPlain
+	}
 	return made, nil
 }
 
@@ -334,7 +346,7 @@ func (p *Plugin) resolve(ctx context.Context) (*policy, error) {
 	r := o.cached.Load()
 	if r == nil || r.base != base {
 		r = &resolved{base: base}
-		r.policy, r.err = p.policy(base.Options, o.changes)
+		r.policy, r.err = p.policy(nil, base.Options, o.changes)
 		o.cached.Store(r)
 	}
 	return r.policy, r.err

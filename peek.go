@@ -14,6 +14,9 @@ var (
 	preRequestField        = unexported[resty.Client, resty.PreRequestHook]("preReqHook")
 	middlewareField        = unexported[resty.Client, []resty.RequestMiddleware]("udBeforeRequest")
 	directoryField         = unexported[resty.Client, string]("outputDirectory")
+	errorHooksField        = unexported[resty.Client, []resty.ErrorHook]("errorHooks")
+	panicHooksField        = unexported[resty.Client, []resty.ErrorHook]("panicHooks")
+	clientField            = unexported[resty.Request, *resty.Client]("client")
 	requestConditionsField = unexported[resty.Request, []resty.RetryConditionFunc]("retryConditions")
 	multipartField         = unexported[resty.Request, bool]("isMultiPart")
 	filesField             = unexported[resty.Request, []*resty.File]("multipartFiles")
@@ -42,7 +45,7 @@ func unexported[S, F any](name string) field[S, F] {
 // of returns the field of s. It runs many times for every request, and
 // reflection takes eight times as long.
 func (f field[S, F]) of(s *S) (value F) {
-	if f.found {
+	if f.found && s != nil {
 		value = *(*F)(unsafe.Add(unsafe.Pointer(s), f.offset))
 	}
 	return value
@@ -82,6 +85,11 @@ func hookOf(c *resty.Client) hookOwner {
 // may ask for a retry of r.
 func hasForeignConditions(c *resty.Client, r *resty.Request) bool {
 	return len(c.RetryConditions) != 1 || len(requestConditionsField.of(r)) > 0
+}
+
+// isFirst reports whether hook is the first in a list.
+func isFirst(list []resty.ErrorHook, hook resty.ErrorHook) bool {
+	return len(list) > 0 && codeOf(list[0]) == codeOf(hook)
 }
 
 // isLastMiddleware reports whether no OnBeforeRequest comes after ours.

@@ -22,6 +22,7 @@ type Plugin struct {
 	kept     inherited
 	stats    counters
 	reported atomic.Bool // that another pre-request hook has taken our place
+	alone    bool        // no OnError or OnPanic comes before ours
 }
 
 // Install attaches a retry policy to client: the defaults of [Options], changed
@@ -46,7 +47,7 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 		return nil, errors.New("restyretry: the client is nil")
 	}
 	p := &Plugin{kept: inherit(client)}
-	made, err := p.policy(p.kept.defaults(), opts)
+	made, err := p.policy(nil, p.kept.defaults(), opts)
 	if err != nil && p.kept.count >= maxAttempts {
 		err = fmt.Errorf("%w (the client's RetryCount is %d)", err, p.kept.count)
 	}
@@ -66,7 +67,7 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 func (p *Plugin) Update(opts ...func(*Options)) error {
 	for {
 		old := p.current.Load()
-		made, err := p.policy(old.Options, opts)
+		made, err := p.policy(old, old.Options, opts)
 		if err != nil {
 			return err
 		}
@@ -121,6 +122,9 @@ func withoutOurs[F any](list []F, ours F) []F {
 	return slices.DeleteFunc(slices.Clone(list), func(f F) bool { return codeOf(f) == codeOf(ours) })
 }
 
+// needsState reports whether something is asked about every attempt.
+func (i *inherited) needsState() bool { return len(i.conditions) > 0 || i.retryAfter != nil }
+
 func (i *inherited) defaults() Options {
 	o := defaults()
 	if i.count > 0 {
@@ -160,14 +164,14 @@ func (p *Plugin) takeOver(c *resty.Client) {
 	if hookOf(c) != ourHook {
 		c.SetPreRequestHook(preRequest)
 	}
-	if registered {
-		return
+	if !registered {
+		c.OnBeforeRequest(beforeRequest)
+		c.OnAfterResponse(afterResponse)
+		c.OnSuccess(succeeded)
+		c.OnError(failed)
+		c.OnPanic(panicked)
 	}
-	c.OnBeforeRequest(beforeRequest)
-	c.OnAfterResponse(afterResponse)
-	c.OnSuccess(succeeded)
-	c.OnError(failed)
-	c.OnPanic(panicked)
+	p.alone = isFirst(errorHooksField.of(c), failed) && isFirst(panicHooksField.of(c), panicked)
 }
 
 // pluginOf returns the plugin of a client, or nil.

@@ -158,8 +158,8 @@ func (s *results) copyFields(own, v reflect.Value) {
 // file that Resty has written is read into the response, up to a limit, and
 // removed. What was in the file before the attempt is lost; Resty empties it
 // before anybody is asked.
-func takeBackOutput(c *resty.Client, resp *resty.Response) {
-	path := outputOf(c, resp.Request)
+func takeBackOutput(resp *resty.Response) {
+	path := outputOf(resp.Request)
 	if path == "" || resp.StatusCode() < http.StatusMultipleChoices {
 		return
 	}
@@ -183,12 +183,12 @@ func headOf(path string) []byte {
 }
 
 // outputOf is the path of the file that Resty saves a response into, or "".
-func outputOf(c *resty.Client, r *resty.Request) string {
+func outputOf(r *resty.Request) string {
 	if !savesField.of(r) {
 		return ""
 	}
 	path := outputField.of(r)
-	if dir := directoryField.of(c); dir != "" && !filepath.IsAbs(path) {
+	if dir := directoryField.of(clientField.of(r)); dir != "" && !filepath.IsAbs(path) {
 		path = dir + string(filepath.Separator) + path
 	}
 	return filepath.Clean(path)

@@ -39,9 +39,9 @@ func (s *snapshot) restore(r *resty.Request) {
 	r.PathParams, r.RawPathParams = orEmpty(cloneMap(s.path)), orEmpty(cloneMap(s.rawPath))
 }
 
-// isIdle reports whether r is still what it was, and will be restored by
-// emptying what Resty writes to. Path parameters are not among that.
-func (s *snapshot) isIdle(r *resty.Request) bool {
+// isNeedless reports whether r can be restored without s: it is still what it
+// was, and to empty the maps undoes what Resty writes to them.
+func (s *snapshot) isNeedless(r *resty.Request) bool {
 	return len(s.header)+len(r.Header)+len(s.query)+len(r.QueryParam)+len(s.form)+len(r.FormData) == 0 &&
 		r.Method == s.method && r.Token == s.token && r.AuthScheme == s.authScheme && r.UserInfo == s.userInfo &&
 		slices.Equal(r.Cookies, s.cookies) && sameBody(r.Body, s.body) &&

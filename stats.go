@@ -49,7 +49,7 @@ func (e *execution) count() {
 		if ended = last.Reason.code(); !last.sent {
 			sent--
 		}
-	case sent > 1: // else the ledger has no room
+	case sent > 1: // a second attempt is in the ledger only if it succeeded
 		ended = ReasonSucceeded.code()
 	}
 	if sent == 1 && reasons[ended] == ReasonSucceeded {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/http"
 	"net/url"
@@ -145,25 +146,22 @@ func join(base, ref string) string {
 
 // A course is where a request goes.
 type course struct {
-	sent   string // what Resty made of its URL for the last attempt
+	turn   uint64 // of a Rotate
 	resent bool   // Resty's own idea of the URL is that of an earlier use
 	next   string // the URL of the next attempt, where it is not Resty's choice
 }
 
-// sentURL is what Resty made of the request's URL for the last attempt.
-func (e *execution) sentURL() string {
-	if x := e.known(); x != nil {
-		return x.sent
-	}
-	return e.request.RawRequest.URL.String()
-}
+var urlSeed = maphash.MakeSeed()
+
+// hashOf is what is remembered of a URL that has only to be known again.
+func hashOf(url string) uint64 { return maphash.String(urlSeed, url) }
 
 // direct sets where the coming attempt goes, runs OnAttempt, which may think
 // otherwise, and checks the outcome.
 func (e *execution) direct(c *resty.Client) error {
 	r := e.request
 	if list := e.policy.list; list != nil { // each entry has been looked at before
-		r.URL = list.at(int(e.number))
+		r.URL = list.at(e.number())
 	} else if target := e.policy.URL; target != nil {
 		to, err := target.URL(e.upcoming())
 		e.stayInContext()
@@ -171,21 +169,21 @@ func (e *execution) direct(c *resty.Client) error {
 			return err
 		}
 		if _, err := url.Parse(pathParam.ReplaceAllString(to, "0")); err != nil {
-			return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", e.number, redactText(to), urlReason(err))
+			return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", e.number(), redactText(to), urlReason(err))
 		}
 		r.URL = to
 	}
 	if e.policy.onAttempt {
-		if err := e.letChange(c); err != nil {
+		if err := e.letChange(); err != nil {
 			return err
 		}
 	}
 	return e.guardCredentials(c)
 }
 
-// letChange runs OnAttempt. Unless the request is known as it was before, and
-// if it has to be, it is remembered.
-func (e *execution) letChange(c *resty.Client) error {
+// letChange runs OnAttempt. Before the first change that restore could not undo
+// without, it keeps a snapshot.
+func (e *execution) letChange() error {
 	r := e.request
 	var before snapshot
 	x := e.known()
@@ -198,10 +196,9 @@ func (e *execution) letChange(c *resty.Client) error {
 	e.set(inOnAttempt, false)
 	hideShown(r)
 	e.stayInContext()
-	if fresh && !before.isIdle(r) {
-		kept := before
-		x = e.extra()
-		x.client, x.initial = c, &kept
+	if fresh && !before.isNeedless(r) {
+		kept := before // which may stay on the stack otherwise
+		e.extra().initial = &kept
 	}
 	return err
 }
@@ -310,7 +307,7 @@ func redactURL(u *url.URL) string {
 
 // textOf is redactURL for a URL that may have this text, which is spared then.
 func textOf(u *url.URL, text string) string {
-	if u != nil && u.Scheme != "" && u.Host != "" && isHarmless(text) &&
+	if u != nil && u.User == nil && u.RawQuery == "" && u.Fragment == "" && u.Scheme != "" && u.Host != "" && isHarmless(text) &&
 		len(text) == len(u.Scheme)+len("://")+len(u.Host)+len(u.Path) &&
 		strings.HasPrefix(text, u.Scheme) && strings.HasPrefix(text[len(u.Scheme):], "://") &&
 		strings.HasPrefix(text[len(u.Scheme)+len("://"):], u.Host) && strings.HasSuffix(text, u.Path) {

@@ -1,0 +1,341 @@
+package restyretry_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-resty/resty/v2"
+	"github.com/jarcoal/httpmock"
+	"github.com/restyretry/restyretry"
+)
+
+// allows is a rate limiter that lets so many attempts through.
+type allows struct{ left int }
+
+func (a *allows) Allow() bool { a.left--; return a.left >= 0 }
+
+func onAttempt(f func(restyretry.Attempt) error) func(*restyretry.Options) {
+	return func(o *restyretry.Options) { o.Hooks = append(o.Hooks, restyretry.Hooks{OnAttempt: f}) }
+}
+
+func onDone(f func(restyretry.Attempt)) func(*restyretry.Options) {
+	return func(o *restyretry.Options) { o.Hooks = append(o.Hooks, restyretry.Hooks{OnDone: f}) }
+}
+
+func TestARefusedRetryEndsTheRequestInOrder(t *testing.T) {
+	for name, ctx := range map[string]context.Context{"plain": nil, "context": context.WithValue(t.Context(), t, t)} {
+		respond, _ := answers(503, 200)
+		c := mocked(respond).SetRateLimiter(&allows{1})
+		p := install(t, c, constant(0))
+		r := c.R()
+		if ctx != nil {
+			r.SetContext(ctx)
+		}
+		_, err := r.Get("/x")
+		if got := summary(restyretry.History(r)); !errors.Is(err, resty.ErrRateLimitExceeded) || got != "1 status, 2 not-sent" {
+			t.Errorf("%s: got %v and %s", name, err, got)
+		}
+		if got := p.Stats(); got.Requests != 1 || got.Attempts != 1 || got.GivenUp[restyretry.ReasonNotSent] != 1 {
+			t.Errorf("%s: got %+v", name, got)
+		}
+		c.SetRateLimiter(&allows{9})
+		if resp, err := r.Send(); err != nil || resp.StatusCode() != 200 || ctx != nil && r.Context() != ctx {
+			t.Errorf("%s: used again it got %v, %v", name, resp, err)
+		}
+	}
+}
+
+func TestAPlainRequestThatIsUsedAgainAndRefusedIsNotForgotten(t *testing.T) {
+	respond, _ := answers(200)
+	c := mocked(respond)
+	p := install(t, c)
+	r := c.R()
+	if _, err := r.Get("/x"); err != nil {
+		t.Fatal(err)
+	}
+	c.SetRateLimiter(&allows{0})
+	ctx := context.WithValue(t.Context(), t, t)
+	if _, err := r.SetContext(ctx).Send(); !errors.Is(err, resty.ErrRateLimitExceeded) {
+		t.Fatal(err)
+	}
+	if r.Context() != ctx || p.Stats().GivenUp[restyretry.ReasonNotSent] != 1 {
+		t.Errorf("got %v, %+v", r.Context(), p.Stats())
+	}
+}
+
+func TestACurlCommandIsNoAttemptOfARefusedRequest(t *testing.T) {
+	respond, _ := answers(200)
+	c := mocked(respond).SetDebug(true).EnableGenerateCurlOnDebug()
+	install(t, c)
+	r := c.R()
+	r.Method, r.URL = "GET", "/x"
+	if r.GenerateCurlCommand() == "" {
+		t.Fatal("no command")
+	}
+	c.SetRateLimiter(&allows{0})
+	if _, err := r.Send(); err == nil || len(restyretry.History(r)) != 0 {
+		t.Errorf("got %v, %v", err, restyretry.History(r))
+	}
+}
+
+func TestASecondAttemptMaySucceedWhileTheContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	c := mocked(func(*http.Request) (*http.Response, error) {
+		if n++; n == 1 {
+			return httpmock.NewStringResponse(503, ""), nil
+		}
+		cancel()
+		return httpmock.NewStringResponse(200, "ok"), nil
+	})
+	var done []restyretry.Attempt
+	install(t, c, constant(0), onDone(func(a restyretry.Attempt) { done = append(done, a) }))
+	resp, err := c.R().SetContext(ctx).Get("/x")
+	if err != nil || resp.String() != "ok" || len(done) != 1 || done[0].StatusCode() != 200 {
+		t.Fatalf("got %v, %v, %v", resp, err, done)
+	}
+	if got := summary(restyretry.History(resp.Request)); got != "1 status, 2 succeeded" {
+		t.Error(got)
+	}
+}
+
+func TestAnOutputFileMayBeSetByAHook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	output := func(a restyretry.Attempt) error { a.Request.SetOutput(path); return nil }
+	n := 0
+	c := mocked(func(*http.Request) (*http.Response, error) {
+		if n++; n == 1 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return httpmock.NewStringResponse(404, "missing"), nil
+	})
+	install(t, c, constant(0), onAttempt(output))
+	if resp, err := c.R().Get("/x"); err != nil || resp.String() != "missing" {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+// A condition of the request's repeats whatever it can, also what was never
+// sent.
+func TestAForeignConditionRepeatsNoAttemptThatCannotBeSent(t *testing.T) {
+	always := func(resp *resty.Response, err error) bool { return err != nil || resp.StatusCode() == 503 }
+	t.Run("refused by a middleware", func(t *testing.T) {
+		var hosts []string
+		c := mocked(func(r *http.Request) (*http.Response, error) {
+			hosts = append(hosts, r.URL.Host)
+			return httpmock.NewStringResponse(503-303*(len(hosts)-1), ""), nil
+		})
+		c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+			if r.Attempt == 2 {
+				return errors.New("not now")
+			}
+			return nil
+		})
+		p := install(t, c, constant(0), func(o *restyretry.Options) { o.URL = restyretry.URLs("http://a.test/", "http://b.test/") })
+		resp, err := c.R().AddRetryCondition(always).Get("/x")
+		if err != nil || resp.StatusCode() != 200 || strings.Join(hosts, " ") != "a.test b.test" || p.Stats().Recovered != 1 {
+			t.Errorf("got %v, %v, %v, %+v", resp, err, hosts, p.Stats())
+		}
+		if got := summary(restyretry.History(resp.Request)); got != "1 status, 2 succeeded" {
+			t.Error(got)
+		}
+	})
+	t.Run("refused by OnAttempt", func(t *testing.T) {
+		respond, calls := answers(200)
+		c := mocked(respond)
+		c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+			if r.Attempt == 2 {
+				return errors.New("not now")
+			}
+			return nil
+		})
+		install(t, c, constant(0), onAttempt(func(restyretry.Attempt) error { return errors.New("never") }))
+		if _, err := c.R().AddRetryCondition(always).Get("/x"); err == nil || *calls != 0 {
+			t.Errorf("got %v, %d calls", err, *calls)
+		}
+	})
+}
+
+// updating is a body that updates the options while Resty makes JSON of it.
+type updating struct{ update func() }
+
+func (u updating) MarshalJSON() ([]byte, error) { u.update(); return []byte("{}"), nil }
+
+func TestAnUpdateLeavesAPlainRequestAloneThatHasBegun(t *testing.T) {
+	var fields []string
+	n := 0
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		fields = append(fields, r.Header.Get("X-Mine"))
+		n++
+		return httpmock.NewStringResponse(503-303*(n-1), ""), nil
+	})
+	p := install(t, c, constant(0))
+	hooked := 0
+	update := sync.OnceFunc(func() {
+		if err := p.Update(onAttempt(func(restyretry.Attempt) error { hooked++; return nil })); err != nil {
+			t.Error(err)
+		}
+	})
+	resp, err := c.R().SetHeader("X-Mine", "1").SetBody(updating{update}).Put("/x")
+	if err != nil || resp.StatusCode() != 200 || !slices.Equal(fields, []string{"1", "1"}) || hooked != 0 {
+		t.Errorf("got %v, %v, %q, %d calls of the new hook", resp, err, fields, hooked)
+	}
+}
+
+func TestOthersSeeTheContextOfARequestThatIsNotMade(t *testing.T) {
+	ctx := context.WithValue(t.Context(), t, "mine")
+	var seen []any
+	look := func(r *resty.Request) { seen = append(seen, r.Context().Value(t)) }
+	for name, send := range map[string]func(*resty.Client, *resty.Request){
+		"OnError": func(_ *resty.Client, r *resty.Request) { _, _ = r.Get("http://[broken") },
+		"OnPanic": func(c *resty.Client, r *resty.Request) {
+			defer func() { _ = recover() }()
+			_, _ = r.SetBody(updating{func() { panic("no") }}).Put("/x")
+		},
+		"condition": func(_ *resty.Client, r *resty.Request) {
+			_, _ = r.AddRetryCondition(func(*resty.Response, error) bool { look(r); return false }).Get("http://[broken")
+		},
+		"marshaller": func(_ *resty.Client, r *resty.Request) {
+			_, _ = r.SetBody(updating{func() { look(r) }}).Put("/x")
+		},
+	} {
+		respond, _ := answers(200)
+		c := mocked(respond)
+		c.OnError(func(r *resty.Request, _ error) { look(r) })
+		c.OnPanic(func(r *resty.Request, _ error) { look(r) })
+		install(t, c)
+		seen = nil
+		send(c, c.R().SetContext(ctx))
+		if len(seen) == 0 || slices.Contains(seen, nil) {
+			t.Errorf("%s: got %v", name, seen)
+		}
+	}
+}
+
+func TestTheHistoryTellsWhatWasSentAndNotWhatTheTransportMadeOfIt(t *testing.T) {
+	n := 0
+	rewrite := func(r *http.Request) (*http.Response, error) {
+		n++
+		elsewhere := r.Clone(r.Context())
+		elsewhere.URL.Host = "inside.test"
+		resp := httpmock.NewStringResponse(503-303*(n-1), "")
+		resp.Request = elsewhere
+		return resp, nil
+	}
+	c := mocked(rewrite)
+	install(t, c, constant(0))
+	resp, err := c.R().SetContext(context.WithValue(t.Context(), t, t)).Get("/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range restyretry.History(resp.Request) {
+		if a.URL != "http://api.test/x" {
+			t.Errorf("attempt %d went to %s", a.Number, a.URL)
+		}
+	}
+}
+
+func TestSendAgainAddsNoQueryTwiceWhateverTheTransportDoes(t *testing.T) {
+	var queries []string
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		queries = append(queries, r.URL.RawQuery)
+		r.URL.Host = "inside.test"
+		return httpmock.NewStringResponse(200, ""), nil
+	})
+	install(t, c)
+	r := c.R().SetContext(context.WithValue(t.Context(), t, t)).SetQueryParam("a", "b")
+	for range 3 {
+		r.Method = "GET"
+		if r.URL == "" {
+			r.URL = "/x"
+		}
+		if _, err := r.Send(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(queries, []string{"a=b", "a=b", "a=b"}) {
+		t.Error(queries)
+	}
+}
+
+func TestABodyMayBeChangedInPlaceByOnAttempt(t *testing.T) {
+	for _, size := range []int{10, 5000} {
+		for name, body := range map[string]func([]byte) any{
+			"bytes":  func(b []byte) any { return b },
+			"buffer": func(b []byte) any { return bytes.NewBuffer(b) },
+			"reader": func(b []byte) any { return bytes.NewReader(b) },
+		} {
+			var first []byte
+			c := mocked(func(r *http.Request) (*http.Response, error) {
+				all, _ := io.ReadAll(r.Body)
+				first = append(first, all[0])
+				return httpmock.NewStringResponse(503, ""), nil
+			})
+			memory := make([]byte, size)
+			install(t, c, constant(0), onAttempt(func(a restyretry.Attempt) error { memory[0] = byte('0' + a.Number); return nil }))
+			if _, err := c.R().SetBody(body(memory)).Put("/x"); err != nil || string(first) != "123" {
+				t.Errorf("%s of %d bytes: got %q, %v", name, size, first, err)
+			}
+		}
+	}
+}
+
+func TestAMiddlewareThatRefusesARetryIsNoCancellation(t *testing.T) {
+	respond, _ := answers(503)
+	c := mocked(respond)
+	down := errors.New("the token service is down")
+	c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+		if r.Attempt == 2 {
+			return down
+		}
+		return nil
+	})
+	p := install(t, c, constant(0))
+	r := c.R()
+	if _, err := r.Get("/x"); !errors.Is(err, down) {
+		t.Fatal(err)
+	}
+	if got := summary(restyretry.History(r)); got != "1 status, 2 not-sent" || p.Stats().GivenUp[restyretry.ReasonNotSent] != 1 {
+		t.Errorf("got %s, %+v", got, p.Stats())
+	}
+}
+
+func TestOtherGoroutinesMayAskForTheNumber(t *testing.T) {
+	respond, _ := answers(503, 503, 200)
+	c := mocked(respond)
+	var all sync.WaitGroup
+	install(t, c, constant(0), onAttempt(func(a restyretry.Attempt) error {
+		ctx := a.Request.Context()
+		all.Go(func() {
+			for range 1000 {
+				_ = restyretry.Number(ctx)
+				_ = ctx.Err()
+			}
+		})
+		return nil
+	}))
+	if _, err := c.R().Get("/x"); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+}
+
+func TestAttemptsHideAQueryThatPreRequestHasAdded(t *testing.T) {
+	respond, _ := answers(200)
+	c := mocked(respond)
+	var url string
+	install(t, c, onDone(func(a restyretry.Attempt) { url = a.URL }), func(o *restyretry.Options) {
+		o.PreRequest = func(_ *resty.Client, hr *http.Request) error { hr.URL.RawQuery = "sig=secret"; return nil }
+	})
+	if _, err := c.R().Get("/x"); err != nil || url != "http://api.test/x?sig=REDACTED" {
+		t.Errorf("got %q, %v", url, err)
+	}
+}
