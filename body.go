@@ -200,7 +200,7 @@ func (b *body) finish(streaming bool) {
 // madeByResty is the body that Resty made for an attempt, for those to come, or
 // nil where it made none.
 func madeByResty(hr *http.Request, r *resty.Request) *body {
-	if hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil {
+	if hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil || hr.ContentLength == 0 {
 		return nil
 	}
 	return &body{
@@ -310,7 +310,7 @@ func (e *execution) chooseBody(c *resty.Client, before *extras) error {
 		switch {
 		case isMultipart(r) && e.parts > 0:
 			return e.body.sameParts(r, e.parts)
-		case e.initial == nil:
+		case !e.policy.onAttempt:
 			return nil
 		}
 		e.body = nil // OnAttempt may have changed it; Resty makes it again
@@ -407,6 +407,17 @@ func forgetNoBody(r *resty.Request) {
 	}
 }
 
+// forgetEmpty undoes what Resty makes of a missing body: a reader of nothing,
+// which net/http would send in chunks. It is for requests of which Resty sends
+// no reader that somebody else has made.
+func forgetEmpty(hr *http.Request) {
+	if hr.ContentLength == 0 && hr.Body != nil {
+		hr.Body, hr.GetBody = http.NoBody, noBody
+	}
+}
+
+func noBody() (io.ReadCloser, error) { return http.NoBody, nil }
+
 // unhide puts the request's own body back.
 func (e *execution) unhide() {
 	if e.hiding {
@@ -422,7 +433,7 @@ func (e *execution) putBody(c *resty.Client, hr *http.Request) error {
 		hr.Header.Del("Accept")
 	}
 	if e.body == nil && e.hiding && hr.ContentLength == 0 && (e.request.Body == nil || sameBody(e.request.Body, e.shown)) {
-		hr.Body, hr.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
+		hr.Body, hr.GetBody = http.NoBody, noBody
 	}
 	theirs, err := e.isReplaced(hr)
 	if !theirs {

@@ -89,7 +89,7 @@ func bodyGiven(name string, make func(t testing.TB, text string) any) bodyKind {
 
 func bodyKinds() []bodyKind {
 	return []bodyKind{
-		{name: "no body", set: func(testing.TB, *resty.Request, string) {}, chunked: true}, // Resty's own way
+		{name: "no body", set: func(testing.TB, *resty.Request, string) {}}, // in chunks from Resty alone
 		bodyGiven("string", func(_ testing.TB, text string) any { return text }),
 		bodyGiven("bytes", func(_ testing.TB, text string) any { return []byte(text) }),
 		bodyGiven("struct", func(_ testing.TB, text string) any { return bodyDocument{text} }),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -45,7 +46,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 		}
 	}
 	least := policy.shape
-	if len(r.QueryParam)+len(c.QueryParam) > 0 { // should it be used again
+	if len(r.QueryParam)+len(c.QueryParam) > 0 || strings.Contains(r.URL, "{") { // should it be used again
 		least = max(least, guided)
 	}
 	switch {
@@ -54,7 +55,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 	case least != bare || policy.stateful || r.Context() != context.Background():
 		return policy.newExecution(r, least).beginLight(c)
 	default:
-		return policy.beginPlain(c, r)
+		return nil
 	}
 }
 
@@ -93,7 +94,10 @@ func preRequest(c *resty.Client, hr *http.Request) error {
 		return nil
 	}
 	e.bind(hr, direct)
-	if e.known() != nil {
+	if e.known() == nil {
+		forgetNoBody(e.request)
+		forgetEmpty(hr)
+	} else {
 		if err := e.putBody(c, hr); err != nil {
 			return err
 		}
@@ -124,6 +128,7 @@ func preRequestPlain(c *resty.Client, hr *http.Request) error {
 	default:
 		return errors.New("restyretry: a clone of this client has taken the plugin's place in the list of middlewares, which they share: install on the clone")
 	}
+	forgetEmpty(hr)
 	if p := pluginOf(c); p != nil {
 		*hr = *hr.WithContext(p.current.Load().lastPlain.plainIn(hr.Context()))
 	}
@@ -133,7 +138,7 @@ func preRequestPlain(c *resty.Client, hr *http.Request) error {
 // afterResponse is Resty's OnAfterResponse: once per attempt whose response
 // Resty has read.
 func afterResponse(_ *resty.Client, resp *resty.Response) error {
-	if plainly(resp.Request) != nil { // and an execution has not begun yet
+	if _, plain := resp.Request.RawRequest.Context().(*plainAttempt); plain { // and no execution has begun yet
 		return nil
 	}
 	takeBackOutput(resp)

@@ -39,17 +39,12 @@ func (p *policy) isContent(resp *resty.Response) bool {
 		p.RetryIf == nil && len(p.plugin.kept.conditions) == 0
 }
 
-// told is what the server says of a retry: "true", "false" or nothing. A
-// success is not repeated because of it.
+// told is what the server says of a retry: "true", "false" or nothing.
 func told(resp *resty.Response) string {
 	if resp.RawResponse == nil {
 		return ""
 	}
-	value := shouldRetry(resp.RawResponse.Header)
-	if value == "true" && resp.IsSuccess() {
-		return ""
-	}
-	return value
+	return shouldRetry(resp.StatusCode(), resp.RawResponse.Header)
 }
 
 func (o *Options) retriesStatus(status int) bool {

@@ -21,6 +21,8 @@ func (a *plainAttempt) Value(key any) any {
 	switch key {
 	case attemptKey{}:
 		return uint8(1)
+	case plainKey{}:
+		return a.policy
 	case boundKey{}:
 		return true
 	}

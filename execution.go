@@ -97,6 +97,7 @@ type flags uint16
 const (
 	late        flags = 1 << iota // it began when the first attempt had ended; Resty looks at another context
 	secure                        // a URL of the request was https
+	pristine                      // nothing has changed it, and its maps were empty
 	ready                         // the attempt may be sent
 	inOnAttempt                   // which may call GenerateCurlCommand
 	handed                        // Resty has got the raw request from us
@@ -118,6 +119,7 @@ func (e *execution) set(f flags, on bool) {
 type (
 	executionKey struct{}
 	attemptKey   struct{} // the number of the attempt
+	plainKey     struct{} // the policy of a plain attempt
 	boundKey     struct{} // whether it is the context of a raw request that we have had
 )
 
@@ -125,14 +127,15 @@ type (
 // policy of the plain attempt that was sent, or nil if the plugin has not seen
 // one.
 func stateOf(r *resty.Request) (*execution, *policy) {
-	p := plainly(r)
-	if p != nil && r.Context() == context.Background() {
-		return nil, p
+	if r.RawRequest != nil && r.Context() == context.Background() {
+		if a, ok := r.RawRequest.Context().(*plainAttempt); ok { // as it mostly is
+			return nil, a.policy
+		}
 	}
 	if e := executionOf(r); e != nil {
 		return e, nil
 	}
-	return nil, p
+	return nil, plainly(r)
 }
 
 // plainly returns the policy of a request's last attempt if that was a plain
@@ -141,10 +144,8 @@ func plainly(r *resty.Request) *policy {
 	if r.RawRequest == nil || r.Attempt == 0 {
 		return nil
 	}
-	if a, ok := r.RawRequest.Context().(*plainAttempt); ok {
-		return a.policy
-	}
-	return nil
+	p, _ := r.RawRequest.Context().Value(plainKey{}).(*policy)
+	return p
 }
 
 // executionOf returns the execution that r is in, or nil.
@@ -263,19 +264,6 @@ func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
 	return p.shape != whole && isLastMiddleware(c) && !hasForeignConditions(c, r) &&
 		r.Error == nil && (r.Result == nil || !p.onAttempt && !p.retriesSuccess()) && !savesField.of(r) &&
 		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
-}
-
-// beginPlain prepares the first attempt of a request of which nothing has to be
-// remembered.
-func (p *policy) beginPlain(c *resty.Client, r *resty.Request) error {
-	if p.list == nil {
-		return nil
-	}
-	if err := p.guardList(c, r); err != nil {
-		return p.newExecution(r, bare).dispatch(c, err)
-	}
-	r.URL = p.list.at(1)
-	return nil
 }
 
 // beginLight prepares the first attempt of a light request.
@@ -450,7 +438,11 @@ func (e *execution) blank(number int) Attempt {
 }
 
 // took is how long the attempt took that has just ended with this response.
+// Resty saves to a file after the time that it gives for the response.
 func took(resp *resty.Response) time.Duration {
+	if savesField.of(resp.Request) {
+		return time.Since(resp.Request.Time)
+	}
 	return resp.ReceivedAt().Sub(resp.Request.Time)
 }
 
@@ -626,14 +618,12 @@ func (e *execution) prepare(c *resty.Client) error {
 	return nil
 }
 
-// restore undoes what OnAttempt and Resty have done to the request. Without a
-// snapshot its header and parameters were empty before, and OnAttempt has
-// changed nothing.
+// restore undoes what OnAttempt and Resty have done to the request.
 func (e *execution) restore() {
 	r := e.request
 	if x := e.known(); x != nil && x.initial != nil {
 		x.initial.restore(r)
-	} else if e.policy.onAttempt {
+	} else if e.is(pristine) {
 		clear(r.Header)
 		clear(r.QueryParam)
 		clear(r.FormData)

@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 	"github.com/jarcoal/httpmock"
@@ -337,5 +342,171 @@ func TestAttemptsHideAQueryThatPreRequestHasAdded(t *testing.T) {
 	})
 	if _, err := c.R().Get("/x"); err != nil || url != "http://api.test/x?sig=REDACTED" {
 		t.Errorf("got %q, %v", url, err)
+	}
+}
+
+func TestARequestWithoutABodyIsNotSentInChunks(t *testing.T) {
+	for name, ctx := range map[string]context.Context{"plain": nil, "context": context.WithValue(t.Context(), t, t)} {
+		var got []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got = append(got, fmt.Sprint(r.ContentLength, r.TransferEncoding, r.Header["Content-Type"]))
+			w.WriteHeader(503 - 303*(len(got)-1))
+		}))
+		c := resty.New().SetLogger(quiet{})
+		install(t, c, constant(0))
+		r := c.R()
+		if ctx != nil {
+			r.SetContext(ctx)
+		}
+		resp, err := r.Put(server.URL)
+		server.Close()
+		if want := "0 [] []"; err != nil || resp.StatusCode() != 200 || len(got) != 2 || got[0] != want || got[1] != want {
+			t.Errorf("%s: got %q, %v, want twice %q", name, got, err, want)
+		}
+	}
+}
+
+func TestARequestThatIsRefusedBeforeOnAttemptKeepsWhatItHas(t *testing.T) {
+	nothing := onAttempt(func(restyretry.Attempt) error { return nil })
+	for name, options := range map[string]func(*restyretry.Options){
+		"credentials from https to http": func(o *restyretry.Options) {
+			o.URL = restyretry.URLs("https://a.test/", "http://b.test/")
+			nothing(o)
+		},
+		"error of the target": func(o *restyretry.Options) {
+			o.URL = restyretry.TargetFunc(func(restyretry.Attempt) (string, error) { return "", errors.New("none") })
+			nothing(o)
+		},
+		"panic": onAttempt(func(a restyretry.Attempt) error {
+			a.Request.SetHeader("Set", "by OnAttempt").SetBody("text")
+			panic("no")
+		}),
+	} {
+		respond, _ := answers(200)
+		c := mocked(respond)
+		install(t, c, options)
+		r := c.R().SetHeader("Authorization", "x").SetQueryParam("q", "1")
+		func() {
+			defer func() { _ = recover() }()
+			if _, err := r.Get("/"); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		}()
+		if len(r.Header) != 1 || r.Header.Get("Authorization") != "x" || r.QueryParam.Get("q") != "1" || r.Body != nil {
+			t.Errorf("%s: the request has %v, %v, %v left", name, r.Header, r.QueryParam, r.Body)
+		}
+	}
+}
+
+func TestWhatATargetChangesIsForThatAttempt(t *testing.T) {
+	var queries []string
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		queries = append(queries, r.URL.RawQuery)
+		return httpmock.NewStringResponse(503, ""), nil
+	})
+	install(t, c, constant(0), onAttempt(func(restyretry.Attempt) error { return nil }), func(o *restyretry.Options) {
+		o.URL = restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			a.Request.QueryParam.Add("t", strconv.Itoa(a.Number))
+			return a.Request.URL, nil
+		})
+	})
+	r := c.R()
+	if _, err := r.Get("/x"); err != nil || !slices.Equal(queries, []string{"t=1", "t=2", "t=3"}) || len(r.QueryParam) != 0 {
+		t.Errorf("got %q, %v, %v", queries, r.QueryParam, err)
+	}
+}
+
+func TestAValueIsEncodedAnewWhenOnAttemptHasChangedIt(t *testing.T) {
+	var bodies []string
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		all, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, string(all))
+		return httpmock.NewStringResponse(503, ""), nil
+	})
+	install(t, c, constant(0), onAttempt(func(a restyretry.Attempt) error {
+		a.Request.Body.(map[string]any)["n"] = a.Number
+		return nil
+	}))
+	if _, err := c.R().SetBody(map[string]any{"n": 0}).Put("/x"); err != nil || !slices.Equal(bodies, []string{`{"n":1}`, `{"n":2}`, `{"n":3}`}) {
+		t.Errorf("got %q, %v", bodies, err)
+	}
+}
+
+func TestSendAgainUsesTheNewPathParameter(t *testing.T) {
+	var paths []string
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		paths = append(paths, r.URL.Path)
+		return httpmock.NewStringResponse(200, ""), nil
+	})
+	install(t, c)
+	r := c.R().SetContext(context.WithValue(t.Context(), t, t)).SetPathParam("id", "1")
+	if _, err := r.Get("/a/{id}"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.SetPathParam("id", "2").Send(); err != nil || !slices.Equal(paths, []string{"/a/1", "/a/2"}) {
+		t.Errorf("got %q, %v", paths, err)
+	}
+}
+
+func TestTookHasTheTimeToSaveAFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		c := mocked(func(*http.Request) (*http.Response, error) {
+			n++
+			resp := httpmock.NewStringResponse(503-303*(n-1), "")
+			resp.Body = io.NopCloser(&slowly{Reader: strings.NewReader("text"), wait: time.Duration(n) * time.Second})
+			return resp, nil
+		})
+		install(t, c, constant(0))
+		resp, err := c.R().SetOutput(filepath.Join(t.TempDir(), "file")).Get("/x")
+		past := restyretry.History(resp.Request)
+		if err != nil || len(past) != 2 || past[0].Took != time.Second || past[1].Took != 2*time.Second {
+			t.Errorf("got %+v, %v", past, err)
+		}
+	})
+}
+
+// slowly waits before the first byte.
+type slowly struct {
+	io.Reader
+	wait time.Duration
+}
+
+func (s *slowly) Read(p []byte) (int, error) {
+	time.Sleep(s.wait)
+	s.wait = 0
+	return s.Reader.Read(p)
+}
+
+func TestATransportMayPutAContextOfItsOwnIntoTheRequest(t *testing.T) {
+	n := 0
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		*r = *r.WithContext(context.WithValue(r.Context(), t, t))
+		n++
+		return httpmock.NewStringResponse(503-303*(n-1), ""), nil
+	})
+	p := install(t, c, constant(0))
+	resp, err := c.R().Get("/x")
+	if err != nil || resp.StatusCode() != 200 || p.Stats().Recovered != 1 {
+		t.Errorf("got %v, %v, %+v", resp, err, p.Stats())
+	}
+}
+
+func TestEveryEndOfARequestWithAURLListCounts(t *testing.T) {
+	list := func(o *restyretry.Options) { o.URL = restyretry.URLs("http://a.test/") }
+	respond, _ := answers(200)
+	c := mocked(respond).SetRateLimiter(&allows{0})
+	p := install(t, c, list)
+	if _, err := c.R().Get("/"); err == nil || p.Stats().GivenUp[restyretry.ReasonNotSent] != 1 {
+		t.Errorf("got %v, %+v", err, p.Stats())
+	}
+	c = mocked(func(*http.Request) (*http.Response, error) { panic("no") })
+	p = install(t, c, list)
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = c.R().Get("/")
+	}()
+	if p.Stats().GivenUp[restyretry.ReasonPanic] != 1 {
+		t.Errorf("got %+v", p.Stats())
 	}
 }

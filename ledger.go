@@ -34,7 +34,7 @@ func (e *execution) record(a Attempt) {
 func (e *execution) succeed(resp *resty.Response) {
 	e.set(wanted|retrying|raising, false)
 	switch {
-	case e.number() > 2 || e.hasPast():
+	case e.number() > 2 || e.hasPast() || savesField.of(e.request):
 		a := e.attempt(resp, nil)
 		a.Reason = ReasonSucceeded
 		e.record(a)
@@ -61,7 +61,7 @@ func (e *execution) hasPast() bool {
 
 // fits reports whether the ledger has room for an attempt.
 func (e *execution) fits(a Attempt) bool {
-	if e.hasPast() || a.Err != nil || a.Response == nil {
+	if e.hasPast() || a.Err != nil || a.Response == nil || savesField.of(e.request) {
 		return false
 	}
 	return a.Number == 1 && sentFor(a.Response) == e.request.RawRequest || a.Number == 2 && a.Reason == ReasonSucceeded

@@ -291,7 +291,7 @@ func (p *Plugin) policy(before *policy, base Options, changes []func(*Options)) 
 	case made.onAttempt || o.URL != nil && made.list == nil:
 		made.shape = guided
 	}
-	made.stateful = made.shape != bare || len(o.Hooks) > 0 || o.RetryIf != nil ||
+	made.stateful = made.shape != bare || o.URL != nil || len(o.Hooks) > 0 || o.RetryIf != nil ||
 		o.MaxElapsed > 0 || o.RaiseForStatus || o.retriesSuccess()
 	if made.lastPlain = made; made.stateful && before != nil {
 		made.lastPlain = before.lastPlain

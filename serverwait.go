@@ -191,10 +191,11 @@ func nearestCentury(t, now time.Time) time.Time {
 }
 
 // shouldRetry is what the server says of the retry itself: "true", "false" or
-// nothing.
-func shouldRetry(h http.Header) string {
+// nothing. A success is not repeated because of it.
+func shouldRetry(status int, h http.Header) string {
 	for _, name := range [...]string{"X-Should-Retry", "Stripe-Should-Retry"} {
-		if value := strings.Trim(lineOf(h, name), " \t"); value == "true" || value == "false" {
+		switch value := strings.Trim(lineOf(h, name), " \t"); {
+		case value == "false", value == "true" && status >= http.StatusMultipleChoices:
 			return value
 		}
 	}

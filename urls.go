@@ -160,6 +160,10 @@ func hashOf(url string) uint64 { return maphash.String(urlSeed, url) }
 // otherwise, and checks the outcome.
 func (e *execution) direct(c *resty.Client) error {
 	r := e.request
+	if x := e.known(); e.policy.onAttempt && (x == nil || x.initial == nil) {
+		before := takeSnapshot(r)
+		defer func() { e.keep(&before) }()
+	}
 	if list := e.policy.list; list != nil { // each entry has been looked at before
 		r.URL = list.at(e.number())
 	} else if target := e.policy.URL; target != nil {
@@ -174,33 +178,27 @@ func (e *execution) direct(c *resty.Client) error {
 		r.URL = to
 	}
 	if e.policy.onAttempt {
-		if err := e.letChange(); err != nil {
+		e.set(inOnAttempt, true)
+		err := e.onAttempt(e.upcoming())
+		e.set(inOnAttempt, false)
+		hideShown(r)
+		e.stayInContext()
+		if err != nil {
 			return err
 		}
 	}
 	return e.guardCredentials(c)
 }
 
-// letChange runs OnAttempt. Before the first change that restore could not undo
-// without, it keeps a snapshot.
-func (e *execution) letChange() error {
-	r := e.request
-	var before snapshot
-	x := e.known()
-	fresh := x == nil || x.initial == nil
-	if fresh {
-		before = takeSnapshot(r)
+// keep keeps a snapshot from before the first change that restore could not undo
+// without.
+func (e *execution) keep(before *snapshot) {
+	if before.isNeedless(e.request) {
+		e.set(pristine, true)
+		return
 	}
-	e.set(inOnAttempt, true)
-	err := e.onAttempt(e.upcoming())
-	e.set(inOnAttempt, false)
-	hideShown(r)
-	e.stayInContext()
-	if fresh && !before.isNeedless(r) {
-		kept := before // which may stay on the stack otherwise
-		e.extra().initial = &kept
-	}
-	return err
+	kept := *before // which itself may stay on the stack
+	e.extra().initial = &kept
 }
 
 // guardCredentials refuses to take credentials from https to http, as far as
