@@ -200,7 +200,7 @@ func (b *body) finish(streaming bool) {
 // madeByResty is the body that Resty made for an attempt, for those to come, or
 // nil where it made none.
 func madeByResty(hr *http.Request, r *resty.Request) *body {
-	if hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil || hr.ContentLength == 0 {
+	if hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil {
 		return nil
 	}
 	return &body{
@@ -408,10 +408,16 @@ func forgetNoBody(r *resty.Request) {
 }
 
 // forgetEmpty undoes what Resty makes of a missing body: a reader of nothing,
-// which net/http would send in chunks. It is for requests of which Resty sends
-// no reader that somebody else has made.
+// which net/http would send in chunks.
 func forgetEmpty(hr *http.Request) {
-	if hr.ContentLength == 0 && hr.Body != nil {
+	if hr.ContentLength != 0 || hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil {
+		return
+	}
+	body, err := hr.GetBody()
+	if err != nil {
+		return
+	}
+	if n, err := body.Read(make([]byte, 1)); n == 0 && err == io.EOF {
 		hr.Body, hr.GetBody = http.NoBody, noBody
 	}
 }

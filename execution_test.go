@@ -510,3 +510,33 @@ func TestEveryEndOfARequestWithAURLListCounts(t *testing.T) {
 		t.Errorf("got %+v", p.Stats())
 	}
 }
+
+func TestACurlCommandOfAPlainRequestHasItsBody(t *testing.T) {
+	respond, _ := answers(200)
+	c := mocked(respond).SetDebug(true).EnableGenerateCurlOnDebug()
+	install(t, c)
+	r := c.R().SetBody(strings.NewReader("the text"))
+	r.Method, r.URL = "PUT", "/x"
+	if got := r.GenerateCurlCommand(); !strings.Contains(got, "the text") {
+		t.Error(got)
+	}
+}
+
+func TestAReaderOfALaterMiddlewareIsSentInEveryAttempt(t *testing.T) {
+	var bodies []string
+	c := mocked(func(r *http.Request) (*http.Response, error) {
+		all, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, string(all))
+		return httpmock.NewStringResponse(503, ""), nil
+	})
+	install(t, c, constant(0))
+	c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+		if r.Attempt == 1 {
+			r.SetBody(struct{ io.Reader }{strings.NewReader("the middleware's")})
+		}
+		return nil
+	})
+	if _, err := c.R().Put("/x"); err != nil || !slices.Equal(bodies, []string{"the middleware's", "the middleware's", "the middleware's"}) {
+		t.Errorf("got %q, %v", bodies, err)
+	}
+}
