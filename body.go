@@ -261,7 +261,7 @@ func holds(c *resty.Client, r *resty.Request) bool {
 	}
 	switch r.Body.(type) {
 	case nil:
-		return r.RawRequest != nil || partsOf(r) > 0 // see takeBody
+		return r.RawRequest != nil // see takeBody
 	case []byte, string, io.Reader:
 		return true
 	default:

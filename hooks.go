@@ -122,16 +122,18 @@ type Hooks struct {
 
 	// OnDone runs once for every request, whatever its end, with its last
 	// attempt. That may be one that OnRetry has had already, if the wait after it
-	// was broken off; its Reason is another now. A request that was refused before the plugin saw it, by Resty or
-	// by a middleware registered before Install, has none.
+	// was broken off; its Reason is another now. A request that was refused before
+	// the plugin saw it, by Resty or by a middleware registered before Install,
+	// has none.
 	OnDone func(a Attempt)
 }
 
 // History returns the attempts of a request so far, the oldest first. It works
 // inside callbacks and after the request, with a nil response too.
 //
-// A request that succeeds at once, without a context or any option that needs
-// to remember it, is not recorded: its single Attempt has neither Response nor
+// A request that succeeds at once is not recorded where nothing about it had to
+// be remembered: where it has no context, no query parameters, no body that is
+// read, and no option asks for it. Its single Attempt has neither Response nor
 // Took.
 func History(r *resty.Request) []Attempt {
 	if e := lastExecution(r); e != nil {
