@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -45,15 +44,11 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 			return err
 		}
 	}
-	least := policy.shape
-	if len(r.QueryParam)+len(c.QueryParam) > 0 || strings.Contains(r.URL, "{") { // should it be used again
-		least = max(least, guided)
-	}
 	switch {
 	case !hooked || before != nil || !policy.isLight(c, r):
 		return policy.newExecution(r, whole).begin(c, before)
-	case least != bare || policy.stateful || r.Context() != context.Background():
-		return policy.newExecution(r, least).beginLight(c)
+	case policy.stateful || len(r.QueryParam)+len(c.QueryParam) > 0 || r.Context() != context.Background():
+		return policy.newExecution(r, policy.lightShape(c, r)).beginLight(c)
 	default:
 		return nil
 	}
@@ -158,6 +153,9 @@ func afterResponse(_ *resty.Client, resp *resty.Response) error {
 func condition(resp *resty.Response, err error) bool {
 	if resp == nil {
 		return false // nothing was sent, and nothing will be better next time
+	}
+	if a, plain := resp.Request.RawRequest.Context().(*plainAttempt); plain && err == nil && a.policy.isContent(resp) {
+		return false // as mostly
 	}
 	e, policy := stateOf(resp.Request)
 	if e == nil {

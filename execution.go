@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -264,6 +265,16 @@ func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
 	return p.shape != whole && isLastMiddleware(c) && !hasForeignConditions(c, r) &&
 		r.Error == nil && (r.Result == nil || !p.onAttempt && !p.retriesSuccess()) && !savesField.of(r) &&
 		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
+}
+
+// lightShape is the shape that the execution of a light request needs. If the
+// request is used again, Resty would add its query once more, and not see its
+// path parameters.
+func (p *policy) lightShape(c *resty.Client, r *resty.Request) shape {
+	if len(r.QueryParam)+len(c.QueryParam) > 0 || strings.Contains(r.URL, "{") {
+		return max(p.shape, guided)
+	}
+	return p.shape
 }
 
 // beginLight prepares the first attempt of a light request.

@@ -3,8 +3,10 @@ package restyretry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,55 +28,46 @@ import (
 // OnPanic, of which ours have to be the first. Where anybody else comes into
 // it, the execution stays in the context.
 
-// A crossing has the places of one method.
-type crossing struct {
-	method string
-	text   string // the method at every place
-	places [64]atomic.Pointer[execution]
+// crossing are the methods that can be handed over. Each has places of its own.
+var crossing = [...]string{
+	http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodHead,
 }
 
-var crossings = [...]*crossing{
-	newCrossing(http.MethodGet), newCrossing(http.MethodPost), newCrossing(http.MethodPut),
-	newCrossing(http.MethodDelete), newCrossing(http.MethodPatch), newCrossing(http.MethodHead),
-}
+const (
+	placesEach = 64 // requests with one method at the same moment
+	placeWidth = 8  // bytes
+)
 
-func newCrossing(method string) *crossing {
-	c := &crossing{method: method}
-	c.text = strings.Repeat(method, len(c.places))
-	return c
-}
+// text has a method at every place, and places has the executions there.
+var (
+	text   = textOfPlaces()
+	places [len(crossing) * placesEach]atomic.Pointer[execution]
+)
 
-// crossingOf returns the crossing of a method, or nil.
-func crossingOf(method string) *crossing {
-	for _, c := range crossings {
-		if c.method == method {
-			return c
+func textOfPlaces() string {
+	var all strings.Builder
+	for _, method := range crossing {
+		for range placesEach {
+			fmt.Fprintf(&all, "%-*s", placeWidth, method)
 		}
 	}
-	return nil
+	return all.String()
 }
 
-// at returns the method at a place.
-func (c *crossing) at(place int) string { return c.text[place*len(c.method):][:len(c.method)] }
+// methodAt returns the method at a place.
+func methodAt(place int) string { return text[place*placeWidth:][:len(crossing[place/placesEach])] }
 
-// place returns the place where a method is, or nil where it is an ordinary
-// string.
-func (c *crossing) place(method string) *atomic.Pointer[execution] {
-	if c == nil {
-		return nil
-	}
-	at := uintptr(unsafe.Pointer(unsafe.StringData(method))) - uintptr(unsafe.Pointer(unsafe.StringData(c.text)))
-	if at >= uintptr(len(c.text)) {
-		return nil
-	}
-	return &c.places[at/uintptr(len(c.method))]
+// placeOf returns the place where a method is, and false for an ordinary string.
+func placeOf(method string) (int, bool) {
+	at := uintptr(unsafe.Pointer(unsafe.StringData(method))) - uintptr(unsafe.Pointer(unsafe.StringData(text)))
+	return int(at / placeWidth), at < uintptr(len(text))
 }
 
 // underWay returns the execution that has been handed over with this method, or
 // nil.
 func underWay(method string) *execution {
-	if place := crossingOf(method).place(method); place != nil {
-		return place.Load()
+	if place, ok := placeOf(method); ok {
+		return places[place].Load()
 	}
 	return nil
 }
@@ -82,12 +75,13 @@ func underWay(method string) *execution {
 // methodsCross tries out whether this Resty and this net/http take methods over
 // as they are. Nothing is sent for it.
 var methodsCross = sync.OnceValue(func() (same bool) {
-	over := crossings[0]
+	const place = 1
 	c := resty.New().SetPreRequestHook(func(_ *resty.Client, hr *http.Request) error {
-		same = over.place(hr.Method) == &over.places[1]
+		at, ok := placeOf(hr.Method)
+		same = ok && at == place
 		return errors.New("not to be sent")
 	})
-	_, _ = c.R().Execute(over.at(1), "http://localhost")
+	_, _ = c.R().Execute(methodAt(place), "http://localhost")
 	return same
 })
 
@@ -105,18 +99,15 @@ var noContext context.Context
 // handOver sends the execution to preRequest by the method, if it can.
 func (e *execution) handOver(c *resty.Client) {
 	r := e.request
-	if !e.canCross(c) {
-		return
-	}
-	over := crossingOf(r.Method)
-	if over == nil {
+	method := slices.Index(crossing[:], r.Method)
+	if method < 0 || !e.canCross(c) {
 		return
 	}
 	const tries = 4
 	for n, first := uint32(0), rand.Uint32(); n < tries; n++ {
-		at := int((first + n) % uint32(len(over.places)))
-		if over.places[at].CompareAndSwap(nil, e) {
-			r.Method = over.at(at)
+		place := method*placesEach + int((first+n)%placesEach)
+		if places[place].CompareAndSwap(nil, e) {
+			r.Method = methodAt(place)
 			r.SetContext(noContext)
 			return
 		}
@@ -138,9 +129,8 @@ func arriving(hr *http.Request) *execution {
 // arrive undoes handOver. It does nothing if e has not been handed over.
 func (e *execution) arrive() {
 	r := e.request
-	over := crossingOf(r.Method)
-	if place := over.place(r.Method); place != nil && place.CompareAndSwap(e, nil) {
-		r.Method = over.method
+	if place, ok := placeOf(r.Method); ok && places[place].CompareAndSwap(e, nil) {
+		r.Method = crossing[place/placesEach]
 		r.SetContext(e)
 	}
 }

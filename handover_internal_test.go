@@ -20,42 +20,41 @@ func TestMethodsCrossInThisRestyAndThisGo(t *testing.T) {
 }
 
 func TestPlacesAreKnownAgainAndOthersAreNot(t *testing.T) {
-	over := newCrossing("PUT")
-	for i := range over.places {
-		if got := over.place(over.at(i)); got != &over.places[i] {
-			t.Errorf("place %d is not known again", i)
+	for i := range places {
+		method := methodAt(i)
+		if got, ok := placeOf(method); !ok || got != i || method != crossing[i/placesEach] {
+			t.Errorf("place %d, %q, is not known again", i, method)
 		}
 	}
-	for _, method := range []string{"PUT", "", strings.Clone("PUT"), crossings[0].at(3), crossings[2].at(3)} {
-		if over.place(method) != nil {
-			t.Errorf("an ordinary %q is taken for a place", method)
+	for _, method := range append(crossing[:], "", "BREW", strings.Clone(methodAt(0))) {
+		if at, ok := placeOf(method); ok {
+			t.Errorf("an ordinary %q is taken for place %d", method, at)
 		}
-	}
-	if crossingOf("BREW").place("BREW") != nil {
-		t.Error("a method without places has one")
 	}
 }
 
 // occupied counts the places that are taken.
 func occupied() (n int) {
-	for _, c := range crossings {
-		for i := range c.places {
-			if c.places[i].Load() != nil {
-				n++
-			}
+	for i := range places {
+		if places[i].Load() != nil {
+			n++
 		}
 	}
 	return n
 }
 
+func isPlace(method string) bool {
+	_, ok := placeOf(method)
+	return ok
+}
+
 func TestWithoutAFreePlaceTheExecutionStaysInTheContext(t *testing.T) {
-	over := crossingOf(http.MethodGet)
-	for i := range over.places {
-		over.places[i].Store(&execution{})
+	for i := range places {
+		places[i].Store(&execution{})
 	}
 	t.Cleanup(func() {
-		for i := range over.places {
-			over.places[i].Store(nil)
+		for i := range places {
+			places[i].Store(nil)
 		}
 	})
 	type key struct{}
@@ -144,8 +143,8 @@ func TestARequestThatIsNeverMadeLeavesNoPlaceTaken(t *testing.T) {
 			if r.Context() != ctx {
 				t.Error("the request has not its own context any more")
 			}
-			if n := occupied(); n != 0 || underWay(r.Method) != nil || crossingOf(r.Method).place(r.Method) != nil {
-				t.Errorf("%d places are taken, the method is at one: %v", n, crossingOf(r.Method).place(r.Method) != nil)
+			if n := occupied(); n != 0 || underWay(r.Method) != nil || isPlace(r.Method) {
+				t.Errorf("%d places are taken, the method is at one: %v", n, isPlace(r.Method))
 			}
 		})
 	}
@@ -156,7 +155,7 @@ func TestManyRequestsAtOnceKeepTheirOwnContexts(t *testing.T) {
 	var mixed, attempts atomic.Int64
 	c := handedClient(t, func(r *http.Request) (*http.Response, error) {
 		attempts.Add(1)
-		if r.Context().Value(key{}) != r.Header.Get("Request") || r.Method != r.Header.Get("Method") || crossingOf(r.Method).place(r.Method) != nil {
+		if r.Context().Value(key{}) != r.Header.Get("Request") || r.Method != r.Header.Get("Method") || isPlace(r.Method) {
 			mixed.Add(1)
 		}
 		if Number(r.Context()) == 1 {
@@ -167,7 +166,7 @@ func TestManyRequestsAtOnceKeepTheirOwnContexts(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 64 {
 		all.Go(func() {
-			method := crossings[i%len(crossings)].method
+			method := crossing[i%len(crossing)]
 			for n := range 50 {
 				id := strings.Repeat("x", i) + strings.Repeat("y", n)
 				_, err := c.R().SetContext(context.WithValue(t.Context(), key{}, id)).SetBody("text").
