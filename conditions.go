@@ -34,9 +34,7 @@ func (e *execution) cause(a Attempt) Reason {
 // isContent reports whether nothing can ask for a retry after this response.
 func (p *policy) isContent(resp *resty.Response) bool {
 	status := resp.StatusCode()
-	return status < http.StatusBadRequest && !p.retriesStatus(status) &&
-		(status < http.StatusMultipleChoices || told(resp) != "true") &&
-		p.RetryIf == nil && len(p.plugin.kept.conditions) == 0
+	return p.calm && status < http.StatusBadRequest && (status < http.StatusMultipleChoices || told(resp) != "true")
 }
 
 // told is what the server says of a retry: "true", "false" or nothing.

@@ -268,6 +268,7 @@ type policy struct {
 	onAttempt bool    // one of the hooks has one
 	shape     shape   // the least that an execution needs
 	stateful  bool    // every request needs an execution from the beginning
+	calm      bool    // nothing of its own or the client's asks for a retry after a status below 400
 
 	// lastPlain is the policy of a plain attempt for which this one is current: an
 	// update may have come since the attempt began.
@@ -293,6 +294,8 @@ func (p *Plugin) policy(before *policy, base Options, changes []func(*Options)) 
 	}
 	made.stateful = made.shape != bare || o.URL != nil || len(o.Hooks) > 0 || o.RetryIf != nil ||
 		o.MaxElapsed > 0 || o.RaiseForStatus || o.retriesSuccess()
+	made.calm = o.RetryIf == nil && len(p.kept.conditions) == 0 &&
+		!slices.ContainsFunc(o.Statuses, func(s int) bool { return s < http.StatusBadRequest })
 	if made.lastPlain = made; made.stateful && before != nil {
 		made.lastPlain = before.lastPlain
 	}
