@@ -36,7 +36,7 @@ func onDone(f func(restyretry.Attempt)) func(*restyretry.Options) {
 }
 
 func TestARefusedRetryEndsTheRequestInOrder(t *testing.T) {
-	for name, ctx := range map[string]context.Context{"plain": nil, "context": context.WithValue(t.Context(), t, t)} {
+	for name, ctx := range map[string]context.Context{"plain": nil, "context": marked(t.Context())} {
 		respond, _ := answers(503, 200)
 		c := mocked(respond).SetRateLimiter(&allows{1})
 		p := install(t, c, constant(0))
@@ -67,7 +67,7 @@ func TestAPlainRequestThatIsUsedAgainAndRefusedIsNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.SetRateLimiter(&allows{0})
-	ctx := context.WithValue(t.Context(), t, t)
+	ctx := marked(t.Context())
 	if _, err := r.SetContext(ctx).Send(); !errors.Is(err, resty.ErrRateLimitExceeded) {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestTheHistoryTellsWhatWasSentAndNotWhatTheTransportMadeOfIt(t *testing.T) 
 	}
 	c := mocked(rewrite)
 	install(t, c, constant(0))
-	resp, err := c.R().SetContext(context.WithValue(t.Context(), t, t)).Get("/x")
+	resp, err := c.R().SetContext(marked(t.Context())).Get("/x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestSendAgainAddsNoQueryTwiceWhateverTheTransportDoes(t *testing.T) {
 		return httpmock.NewStringResponse(200, ""), nil
 	})
 	install(t, c)
-	r := c.R().SetContext(context.WithValue(t.Context(), t, t)).SetQueryParam("a", "b")
+	r := c.R().SetContext(marked(t.Context())).SetQueryParam("a", "b")
 	for range 3 {
 		r.Method = "GET"
 		if r.URL == "" {
@@ -346,7 +346,7 @@ func TestAttemptsHideAQueryThatPreRequestHasAdded(t *testing.T) {
 }
 
 func TestARequestWithoutABodyIsNotSentInChunks(t *testing.T) {
-	for name, ctx := range map[string]context.Context{"plain": nil, "context": context.WithValue(t.Context(), t, t)} {
+	for name, ctx := range map[string]context.Context{"plain": nil, "context": marked(t.Context())} {
 		var got []string
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			got = append(got, fmt.Sprint(r.ContentLength, r.TransferEncoding, r.Header["Content-Type"]))
@@ -439,7 +439,7 @@ func TestSendAgainUsesTheNewPathParameter(t *testing.T) {
 		return httpmock.NewStringResponse(200, ""), nil
 	})
 	install(t, c)
-	r := c.R().SetContext(context.WithValue(t.Context(), t, t)).SetPathParam("id", "1")
+	r := c.R().SetContext(marked(t.Context())).SetPathParam("id", "1")
 	if _, err := r.Get("/a/{id}"); err != nil {
 		t.Fatal(err)
 	}
