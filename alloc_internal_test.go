@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/go-resty/resty/v2"
 )
@@ -17,6 +18,12 @@ import (
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestAnExecutionHas80Bytes(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) == 8 && unsafe.Sizeof(execution{}) != 80 {
+		t.Errorf("it has %d", unsafe.Sizeof(execution{}))
+	}
+}
 
 // Each request is stopped after its first attempt, of which it is then decided
 // many times what is to follow.

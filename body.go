@@ -61,7 +61,8 @@ func bodyOf(given any, limit int64) *body {
 	case *bytes.Reader:
 		return borrowed(v)
 	case *strings.Reader:
-		return memory(int64(v.Len()), func() io.Reader { own := *v; return &own })
+		start := *v
+		return memory(int64(start.Len()), func() io.Reader { own := start; return &own })
 	case io.Reader:
 		if v == http.NoBody {
 			return nil
@@ -95,15 +96,16 @@ const smallBody = 4 << 10
 
 // borrowed is memory that the caller may write to when the request is over.
 func borrowed(from *bytes.Reader) *body {
-	if size := from.Len(); size <= smallBody {
+	start := *from // the caller may read on
+	if size := start.Len(); size <= smallBody {
 		return memory(int64(size), func() io.Reader {
-			own, rest := make([]byte, size), *from
+			own, rest := make([]byte, size), start
 			_, _ = rest.Read(own)
 			return bytes.NewReader(own)
 		})
 	}
 	loan := &loan{}
-	b := memory(int64(from.Len()), func() io.Reader { return loan.reader(*from) })
+	b := memory(int64(from.Len()), func() io.Reader { return loan.reader(start) })
 	b.loan = loan
 	return b
 }
@@ -400,7 +402,7 @@ func hideShown(r *resty.Request) {
 }
 
 // forgetNoBody undoes what Resty does to a request without a body. A request
-// whose caller set http.NoBody has an execution, which puts it back.
+// whose caller set http.NoBody begins with a whole execution, which puts it back.
 func forgetNoBody(r *resty.Request) {
 	if r.Body == http.NoBody {
 		r.Body = nil
@@ -438,8 +440,8 @@ func (e *execution) putBody(c *resty.Client, hr *http.Request) error {
 		// Resty derives it from the Content-Type that it found out the first time.
 		hr.Header.Del("Accept")
 	}
-	if e.body == nil && e.hiding && hr.ContentLength == 0 && (e.request.Body == nil || sameBody(e.request.Body, e.shown)) {
-		hr.Body, hr.GetBody = http.NoBody, noBody
+	if e.body == nil {
+		forgetEmpty(hr)
 	}
 	theirs, err := e.isReplaced(hr)
 	if !theirs {
@@ -488,11 +490,11 @@ func (e *execution) keepBody() {
 // read its parts.
 func (e *execution) canSendAgain() bool {
 	x := e.known()
-	return (x == nil || x.body.replayable()) && (!isMultipart(e.request) || isBound(e.request))
+	return (x == nil || x.body.replayable()) && (!isMultipart(e.request) || isHooked(e.request))
 }
 
-// isBound reports whether our pre-request hook has had the raw request of the
+// isHooked reports whether our pre-request hook has had the raw request of the
 // last attempt of r.
-func isBound(r *resty.Request) bool {
-	return r.RawRequest != nil && r.Attempt > 0 && r.RawRequest.Context().Value(boundKey{}) != nil
+func isHooked(r *resty.Request) bool {
+	return r.RawRequest != nil && r.Attempt > 0 && r.RawRequest.Context().Value(hookedKey{}) != nil
 }

@@ -47,8 +47,10 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 	switch {
 	case !hooked || before != nil || !policy.isLight(c, r):
 		return policy.newExecution(r, whole).begin(c, before)
-	case policy.stateful || len(r.QueryParam)+len(c.QueryParam) > 0 || r.Context() != context.Background():
-		return policy.newExecution(r, policy.lightShape(c, r)).beginLight(c)
+	case rewritesURL(c, r):
+		return policy.newExecution(r, max(policy.shape, guided)).beginLight(c)
+	case policy.stateful || r.Context() != context.Background():
+		return policy.newExecution(r, policy.shape).beginLight(c)
 	default:
 		return nil
 	}
@@ -133,7 +135,10 @@ func preRequestPlain(c *resty.Client, hr *http.Request) error {
 // afterResponse is Resty's OnAfterResponse: once per attempt whose response
 // Resty has read.
 func afterResponse(_ *resty.Client, resp *resty.Response) error {
-	if _, plain := resp.Request.RawRequest.Context().(*plainAttempt); plain { // and no execution has begun yet
+	if a, plain := resp.Request.RawRequest.Context().(*plainAttempt); plain { // and no execution has begun yet
+		if resp.Size() == 0 && !isBodyless(resp) { // which says nothing of whether it was read
+			a.policy.lateExecution(resp.Request).set(parsed, true)
+		}
 		return nil
 	}
 	takeBackOutput(resp)
@@ -154,12 +159,9 @@ func condition(resp *resty.Response, err error) bool {
 	if resp == nil {
 		return false // nothing was sent, and nothing will be better next time
 	}
-	if a, plain := resp.Request.RawRequest.Context().(*plainAttempt); plain && err == nil && a.policy.isContent(resp) {
-		return false // as mostly
-	}
 	e, policy := stateOf(resp.Request)
 	if e == nil {
-		if policy == nil || err == nil && policy.isContent(resp) {
+		if policy == nil || err == nil && policy.asksNothing(resp) {
 			return false
 		}
 		e = policy.lateExecution(resp.Request)
@@ -231,8 +233,10 @@ func failed(r *resty.Request, err error) {
 		resp, err = answered.Response, answered.Err
 	}
 	e := executionOf(r)
-	if policy := plainly(r); e == nil && resp != nil && policy != nil {
-		e = policy.lateExecution(r)
+	if e == nil && resp != nil {
+		if policy := plainPolicy(r); policy != nil {
+			e = policy.lateExecution(r)
+		}
 	}
 	if e != nil {
 		e.finish(resp, err, false)

@@ -31,8 +31,8 @@ func (e *execution) cause(a Attempt) Reason {
 	}
 }
 
-// isContent reports whether nothing can ask for a retry after this response.
-func (p *policy) isContent(resp *resty.Response) bool {
+// asksNothing reports whether nothing can ask for a retry after this response.
+func (p *policy) asksNothing(resp *resty.Response) bool {
 	status := resp.StatusCode()
 	return p.calm && status < http.StatusBadRequest && (status < http.StatusMultipleChoices || told(resp) != "true")
 }

@@ -23,7 +23,7 @@ func (a *plainAttempt) Value(key any) any {
 		return uint8(1)
 	case plainKey{}:
 		return a.policy
-	case boundKey{}:
+	case hookedKey{}:
 		return true
 	}
 	return a.Context.Value(key)
@@ -84,7 +84,7 @@ func (e *execution) valueIn(attempt uint8, key any) any {
 		return e
 	case attemptKey{}:
 		return attempt
-	case boundKey{}:
+	case hookedKey{}:
 		return true
 	}
 	return nil
@@ -98,7 +98,7 @@ func (e *execution) Value(key any) any {
 		if e.phase() != done {
 			return uint8(e.number())
 		}
-	case boundKey{}: // the caller's context may be that of a raw request
+	case hookedKey{}: // the caller's context may be that of a raw request
 		if e.phase() != done {
 			return nil
 		}

@@ -48,7 +48,7 @@ const (
 // details are what only some requests have to remember.
 type details struct {
 	given string // the URL as the caller gave it, if the shape is more than bare
-	sent  uint64 // a hash of what Resty made of it for the last attempt
+	left  uint64 // a hash of what Resty made of it for the last attempt
 	*extras
 }
 
@@ -96,7 +96,7 @@ func (s *stage) setCounted(attempt int) { s.word.Store(s.word.Load()&0xffff | ui
 type flags uint16
 
 const (
-	late        flags = 1 << iota // it began when the first attempt had ended; Resty looks at another context
+	late        flags = 1 << iota // it began when the first attempt had ended, for which Resty looks at another context
 	secure                        // a URL of the request was https
 	pristine                      // nothing has changed it, and its maps were empty
 	ready                         // the attempt may be sent
@@ -121,7 +121,7 @@ type (
 	executionKey struct{}
 	attemptKey   struct{} // the number of the attempt
 	plainKey     struct{} // the policy of a plain attempt
-	boundKey     struct{} // whether it is the context of a raw request that we have had
+	hookedKey    struct{} // whether it is the context of a raw request that we have had
 )
 
 // stateOf returns the execution that r is in. Where there is none it returns the
@@ -136,12 +136,12 @@ func stateOf(r *resty.Request) (*execution, *policy) {
 	if e := executionOf(r); e != nil {
 		return e, nil
 	}
-	return nil, plainly(r)
+	return nil, plainPolicy(r)
 }
 
-// plainly returns the policy of a request's last attempt if that was a plain
-// one, or nil.
-func plainly(r *resty.Request) *policy {
+// plainPolicy returns the policy of a request's last attempt if that was a
+// plain one, or nil.
+func plainPolicy(r *resty.Request) *policy {
 	if r.RawRequest == nil || r.Attempt == 0 {
 		return nil
 	}
@@ -267,14 +267,11 @@ func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
 		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
 }
 
-// lightShape is the shape that the execution of a light request needs. If the
-// request is used again, Resty would add its query once more, and not see its
-// path parameters.
-func (p *policy) lightShape(c *resty.Client, r *resty.Request) shape {
-	if len(r.QueryParam)+len(c.QueryParam) > 0 || strings.Contains(r.URL, "{") {
-		return max(p.shape, guided)
-	}
-	return p.shape
+// rewritesURL reports whether the URL that was given has to be remembered in
+// case the request is used again: Resty would add its query once more, and not
+// see its path parameters.
+func rewritesURL(c *resty.Client, r *resty.Request) bool {
+	return len(r.QueryParam)+len(c.QueryParam) > 0 || strings.Contains(r.URL, "{")
 }
 
 // beginLight prepares the first attempt of a light request.
@@ -283,7 +280,7 @@ func (e *execution) beginLight(c *resty.Client) error {
 	if e.policy.URL != nil || e.policy.onAttempt {
 		err = e.setOff(c)
 	}
-	if err == nil && e.known() != nil { // OnAttempt has changed the request
+	if err == nil && e.known() != nil { // OnAttempt or the Target has changed the request
 		err = e.takeBody(c, nil)
 	}
 	return e.dispatch(c, err)
@@ -293,7 +290,7 @@ func (e *execution) beginLight(c *resty.Client) error {
 // its last execution, if it is used again.
 func (e *execution) begin(c *resty.Client, earlier *execution) error {
 	r, before := e.request, earlier.known()
-	if earlier != nil && earlier.shape != bare && earlier.sent == hashOf(r.URL) {
+	if earlier != nil && earlier.shape != bare && earlier.left == hashOf(r.URL) {
 		// Send on a request that was used before: Resty left in r.URL what it
 		// made of it, and would add the query parameters once more.
 		r.URL, e.given, e.resent = earlier.given, earlier.given, true
@@ -465,7 +462,8 @@ func (e *execution) judge(resp *resty.Response, err error, asked bool) {
 	if e.number() == 1 {
 		e.policy.Budget.request(resp.ReceivedAt())
 	}
-	if err == nil && !asked && e.policy.isContent(resp) {
+	e.set(wanted|retrying|raising, false)
+	if err == nil && !asked && e.policy.asksNothing(resp) {
 		e.succeed(resp)
 		return
 	}
@@ -486,7 +484,7 @@ func (e *execution) complete(resp *resty.Response, err error) {
 	if x == nil {
 		return
 	}
-	x.err, x.final = err, nil
+	x.err = err
 	x.bound.release(e.streams(resp, err))
 	e.unhide()
 	e.noteAccept()
@@ -623,7 +621,8 @@ func (e *execution) prepare(c *resty.Client) error {
 	if err := e.direct(c); err != nil {
 		return err
 	}
-	if e.shape != bare && (r.URL != e.given || e.known() != nil && e.resent) {
+	ours := e.policy.list == nil || e.policy.onAttempt // else resume takes it from the list
+	if ours && e.shape != bare && (r.URL != e.given || e.known() != nil && e.resent) {
 		e.extra().next = r.URL
 	}
 	return nil
@@ -651,7 +650,7 @@ func (e *execution) restore() {
 //
 // watched is the context that Resty looks at; the request's own does not end.
 func (e *execution) stop(watched context.Context) (time.Duration, error) {
-	if e.is(late) {
+	if e.is(late) && e.number() == 1 {
 		watched = context.Background()
 	}
 	x := e.extra()
@@ -735,12 +734,13 @@ func (e *execution) recordUnjudged(resp *resty.Response, err error, panicked boo
 	e.record(a)
 }
 
-// putBack leaves the request as the caller made it, but for its URL, which
-// tells where the last attempt went.
+// putBack undoes what OnAttempt and we have done to the request, but for its
+// URL, which tells where the last attempt went. Without OnAttempt the header
+// fields stay that Resty has added.
 func (e *execution) putBack(streaming bool) {
 	r := e.request
 	if e.shape != bare {
-		e.sent = hashOf(r.URL)
+		e.left = hashOf(r.URL)
 	}
 	if x := e.known(); x != nil {
 		e.unhide()

@@ -214,8 +214,12 @@ func TestOthersSeeTheContextOfARequestThatIsNotMade(t *testing.T) {
 	} {
 		respond, _ := answers(200)
 		c := mocked(respond)
-		c.OnError(func(r *resty.Request, _ error) { look(r) })
-		c.OnPanic(func(r *resty.Request, _ error) { look(r) })
+		switch name {
+		case "OnError":
+			c.OnError(func(r *resty.Request, _ error) { look(r) })
+		case "OnPanic":
+			c.OnPanic(func(r *resty.Request, _ error) { look(r) })
+		}
 		install(t, c)
 		seen = nil
 		send(c, c.R().SetContext(ctx))
@@ -346,7 +350,11 @@ func TestAttemptsHideAQueryThatPreRequestHasAdded(t *testing.T) {
 }
 
 func TestARequestWithoutABodyIsNotSentInChunks(t *testing.T) {
-	for name, ctx := range map[string]context.Context{"plain": nil, "context": marked(t.Context())} {
+	for name, set := range map[string]func(*resty.Request){
+		"plain":   func(*resty.Request) {},
+		"context": func(r *resty.Request) { r.SetContext(marked(t.Context())) },
+		"NoBody":  func(r *resty.Request) { r.SetBody(http.NoBody) },
+	} {
 		var got []string
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			got = append(got, fmt.Sprint(r.ContentLength, r.TransferEncoding, r.Header["Content-Type"]))
@@ -355,9 +363,7 @@ func TestARequestWithoutABodyIsNotSentInChunks(t *testing.T) {
 		c := resty.New().SetLogger(quiet{})
 		install(t, c, constant(0))
 		r := c.R()
-		if ctx != nil {
-			r.SetContext(ctx)
-		}
+		set(r)
 		resp, err := r.Put(server.URL)
 		server.Close()
 		if want := "0 [] []"; err != nil || resp.StatusCode() != 200 || len(got) != 2 || got[0] != want || got[1] != want {
@@ -439,12 +445,15 @@ func TestSendAgainUsesTheNewPathParameter(t *testing.T) {
 		return httpmock.NewStringResponse(200, ""), nil
 	})
 	install(t, c)
-	r := c.R().SetContext(marked(t.Context())).SetPathParam("id", "1")
-	if _, err := r.Get("/a/{id}"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.SetPathParam("id", "2").Send(); err != nil || !slices.Equal(paths, []string{"/a/1", "/a/2"}) {
-		t.Errorf("got %q, %v", paths, err)
+	for _, ctx := range []context.Context{t.Context(), context.Background()} {
+		paths = nil
+		r := c.R().SetContext(ctx).SetPathParam("id", "1")
+		if _, err := r.Get("/a/{id}"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.SetPathParam("id", "2").Send(); err != nil || !slices.Equal(paths, []string{"/a/1", "/a/2"}) {
+			t.Errorf("got %q, %v", paths, err)
+		}
 	}
 }
 
@@ -538,5 +547,48 @@ func TestAReaderOfALaterMiddlewareIsSentInEveryAttempt(t *testing.T) {
 	})
 	if _, err := c.R().Put("/x"); err != nil || !slices.Equal(bodies, []string{"the middleware's", "the middleware's", "the middleware's"}) {
 		t.Errorf("got %q, %v", bodies, err)
+	}
+}
+
+// The first OnAttempt reads one byte before the body is taken; what the others
+// read is of no consequence.
+func TestAReaderIsSentFromWhereItStoodWhateverIsReadOfIt(t *testing.T) {
+	for _, size := range []int{5, 5000} {
+		text := strings.Repeat("12345", size/5)
+		for name, body := range map[string]io.Reader{
+			"bytes": bytes.NewReader([]byte(text)), "string": strings.NewReader(text), "buffer": bytes.NewBufferString(text),
+		} {
+			var bodies []string
+			c := mocked(func(r *http.Request) (*http.Response, error) {
+				all, err := io.ReadAll(r.Body)
+				bodies = append(bodies, string(all))
+				return httpmock.NewStringResponse(503, ""), err
+			})
+			install(t, c, constant(0), onAttempt(func(a restyretry.Attempt) error {
+				_, err := body.Read(make([]byte, a.Number))
+				return err
+			}))
+			_, err := c.R().SetBody(body).Put("/x")
+			if want := text[1:]; err != nil || !slices.Equal(bodies, []string{want, want, want}) {
+				t.Errorf("%s of %d bytes: got %.20q, %v", name, size, bodies, err)
+			}
+		}
+	}
+}
+
+func TestErrorsIsNotAskedAfterAnEmptyResponse(t *testing.T) {
+	for name, ctx := range map[string]context.Context{"plain": context.Background(), "context": marked(t.Context())} {
+		calls := 0
+		c := mocked(func(*http.Request) (*http.Response, error) {
+			calls++
+			resp := httpmock.NewStringResponse(200, "")
+			resp.ContentLength = -1
+			return resp, nil
+		})
+		install(t, c, constant(0))
+		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF })
+		if _, err := c.R().SetContext(ctx).Get("/x"); !errors.Is(err, io.ErrUnexpectedEOF) || calls != 1 {
+			t.Errorf("%s: got %v after %d calls", name, err, calls)
+		}
 	}
 }

@@ -95,9 +95,9 @@ func (v refusesJSON) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("no JSON")
 }
 
-type noneAllowed struct{}
+type limiter func() bool
 
-func (noneAllowed) Allow() bool { return false }
+func (l limiter) Allow() bool { return l() }
 
 // What happens between OnBeforeRequest and the pre-request hook must neither
 // leave a place taken nor hide the request's context.
@@ -108,7 +108,16 @@ func TestARequestThatIsNeverMadeLeavesNoPlaceTaken(t *testing.T) {
 	}{
 		{"URL", func(_ *resty.Client, r *resty.Request) (*resty.Response, error) { return r.Get("http://[broken") }},
 		{"rate limit", func(c *resty.Client, r *resty.Request) (*resty.Response, error) {
-			c.SetRateLimiter(noneAllowed{})
+			c.SetRateLimiter(limiter(func() bool { return false }))
+			return r.Get("http://api.test/")
+		}},
+		{"panic on the way", func(c *resty.Client, r *resty.Request) (_ *resty.Response, err error) {
+			defer func() {
+				if recover() != nil {
+					err = errors.New("panicked")
+				}
+			}()
+			c.SetRateLimiter(limiter(func() bool { panic("no") }))
 			return r.Get("http://api.test/")
 		}},
 		{"body", func(_ *resty.Client, r *resty.Request) (*resty.Response, error) {
@@ -169,7 +178,11 @@ func TestManyRequestsAtOnceKeepTheirOwnContexts(t *testing.T) {
 			method := crossing[i%len(crossing)]
 			for n := range 50 {
 				id := strings.Repeat("x", i) + strings.Repeat("y", n)
-				_, err := c.R().SetContext(context.WithValue(t.Context(), key{}, id)).SetBody("text").
+				r := c.R()
+				if n%2 == 0 {
+					r.SetBody("text")
+				}
+				_, err := r.SetContext(context.WithValue(t.Context(), key{}, id)).
 					SetHeader("Request", id).SetHeader("Method", method).SetHeader("Idempotency-Key", id).
 					Execute(method, "http://api.test/")
 				if err != nil {

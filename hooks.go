@@ -102,6 +102,11 @@ var reasons = [...]Reason{
 	ReasonStatus, ReasonError, ReasonCondition,
 }
 
+// A code is a Reason in one byte: its place in reasons.
+type code uint8
+
+func (r Reason) code() code { return code(slices.Index(reasons[:], r)) }
+
 // Hooks are callbacks around the attempts of a request. Each may be nil. They
 // run in the goroutine of the request. OnAttempt must not register callbacks
 // on the client: Resty holds its locks around the first attempt's.
@@ -134,12 +139,12 @@ type Hooks struct {
 // A request that succeeds at once is not recorded where nothing about it had to
 // be remembered: where it has no context, no query parameters, no body that is
 // read, and no option asks for it. Its single Attempt has neither Response nor
-// Took.
+// Took, and says that it succeeded as soon as it is sent.
 func History(r *resty.Request) []Attempt {
 	if e := lastExecution(r); e != nil {
 		return slices.Clone(e.attempts())
 	}
-	if policy := plainly(r); policy != nil && !r.Time.IsZero() {
+	if policy := plainPolicy(r); policy != nil && !r.Time.IsZero() {
 		return []Attempt{{
 			Number: 1, Max: policy.Attempts, Method: r.RawRequest.Method, URL: redactURL(r.RawRequest.URL),
 			Request: r, Start: r.Time, Reason: ReasonSucceeded,

@@ -2,7 +2,6 @@ package restyretry
 
 import (
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -32,7 +31,6 @@ func (e *execution) record(a Attempt) {
 // succeed records the attempt under way, which has ended with this response
 // and leaves nothing to be decided.
 func (e *execution) succeed(resp *resty.Response) {
-	e.set(wanted|retrying|raising, false)
 	switch {
 	case e.number() > 2 || e.hasPast() || savesField.of(e.request):
 		a := e.attempt(resp, nil)
@@ -136,8 +134,3 @@ func sentFor(resp *resty.Response) *http.Request {
 	}
 	return raw.Request
 }
-
-// A code is a Reason in one byte: its place in reasons.
-type code uint8
-
-func (r Reason) code() code { return code(slices.Index(reasons[:], r)) }

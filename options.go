@@ -270,8 +270,9 @@ type policy struct {
 	stateful  bool    // every request needs an execution from the beginning
 	calm      bool    // nothing of its own or the client's asks for a retry after a status below 400
 
-	// lastPlain is the policy of a plain attempt for which this one is current: an
-	// update may have come since the attempt began.
+	// lastPlain is the policy of a plain attempt that is sent while this one is
+	// current. An update may have come since the attempt began, so it is never
+	// one that would have had to remember something then.
 	lastPlain *policy
 }
 
@@ -292,7 +293,7 @@ func (p *Plugin) policy(before *policy, base Options, changes []func(*Options)) 
 	case made.onAttempt || o.URL != nil && made.list == nil:
 		made.shape = guided
 	}
-	made.stateful = made.shape != bare || o.URL != nil || len(o.Hooks) > 0 || o.RetryIf != nil ||
+	made.stateful = made.shape != bare || made.list != nil || len(o.Hooks) > 0 ||
 		o.MaxElapsed > 0 || o.RaiseForStatus || o.retriesSuccess()
 	made.calm = o.RetryIf == nil && len(p.kept.conditions) == 0 &&
 		!slices.ContainsFunc(o.Statuses, func(s int) bool { return s < http.StatusBadRequest })

@@ -63,7 +63,7 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 }
 
 // Update changes the options of the client while requests run; those that have
-// begun keep what they have. It changes nothing if it returns an error.
+// been sent keep what they have. It changes nothing if it returns an error.
 func (p *Plugin) Update(opts ...func(*Options)) error {
 	for {
 		old := p.current.Load()

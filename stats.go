@@ -7,7 +7,7 @@ import (
 
 // Stats are counts since Install.
 type Stats struct {
-	Requests  uint64            // requests that ended; those that were never begun do not count
+	Requests  uint64            // requests that ended; those never sent, or that panicked, only where History records them
 	Attempts  uint64            // how often they were sent
 	Retries   uint64            // attempts after the first
 	Recovered uint64            // requests that succeeded after a retry

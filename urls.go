@@ -305,7 +305,7 @@ func redactURL(u *url.URL) string {
 
 // textOf is redactURL for a URL that may have this text, which is spared then.
 func textOf(u *url.URL, text string) string {
-	if u != nil && u.User == nil && u.RawQuery == "" && u.Fragment == "" && u.Scheme != "" && u.Host != "" && isHarmless(text) &&
+	if u != nil && u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && u.RawPath == "" && u.Scheme != "" && u.Host != "" && isHarmless(text) &&
 		len(text) == len(u.Scheme)+len("://")+len(u.Host)+len(u.Path) &&
 		strings.HasPrefix(text, u.Scheme) && strings.HasPrefix(text[len(u.Scheme):], "://") &&
 		strings.HasPrefix(text[len(u.Scheme)+len("://"):], u.Host) && strings.HasSuffix(text, u.Path) {
