@@ -73,6 +73,7 @@ const (
 	hooks                // a callback at each place where the peer has one
 	raw                  // the response's body is left to the caller
 	userContext          // a context that can be cancelled
+	idle                 // a callback that does nothing wherever the plugin has one
 	featureCount = iota
 )
 
@@ -257,6 +258,12 @@ func connectOwn(s setup) sender {
 		c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { s.hook(); return nil })
 		c.AddRetryHook(func(*resty.Response, error) { s.hook() })
 		c.OnSuccess(func(*resty.Client, *resty.Response) { s.hook() })
+	}
+	if s.feature == idle {
+		c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return nil })
+		c.SetPreRequestHook(func(*resty.Client, *http.Request) error { return nil })
+		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return nil })
+		c.OnSuccess(func(*resty.Client, *resty.Response) {})
 	}
 	return restySender(c, s, s.context())
 }
