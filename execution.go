@@ -462,7 +462,6 @@ func (e *execution) judge(resp *resty.Response, err error, asked bool) {
 	if e.number() == 1 {
 		e.policy.Budget.request(resp.ReceivedAt())
 	}
-	e.set(wanted|retrying|raising, false)
 	if err == nil && !asked && e.policy.asksNothing(resp) {
 		e.succeed(resp)
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -590,5 +591,27 @@ func TestErrorsIsNotAskedAfterAnEmptyResponse(t *testing.T) {
 		if _, err := c.R().SetContext(ctx).Get("/x"); !errors.Is(err, io.ErrUnexpectedEOF) || calls != 1 {
 			t.Errorf("%s: got %v after %d calls", name, err, calls)
 		}
+	}
+}
+
+func TestARetriedRequestThatPanicsIsLoggedAsGivenUp(t *testing.T) {
+	respond, _ := answers(503, 200)
+	c := mocked(respond)
+	var log strings.Builder
+	install(t, c, constant(0), func(o *restyretry.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.RetryIf = func(a restyretry.Attempt) bool {
+			if a.Number == 2 {
+				panic("no")
+			}
+			return true
+		}
+	})
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = c.R().Get("/x")
+	}()
+	if got := log.String(); !strings.Contains(got, "giving up") || !strings.Contains(got, "reason=panic") {
+		t.Errorf("got %q", got)
 	}
 }

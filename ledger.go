@@ -31,6 +31,7 @@ func (e *execution) record(a Attempt) {
 // succeed records the attempt under way, which has ended with this response
 // and leaves nothing to be decided.
 func (e *execution) succeed(resp *resty.Response) {
+	e.set(wanted|retrying|raising, false)
 	switch {
 	case e.number() > 2 || e.hasPast() || savesField.of(e.request):
 		a := e.attempt(resp, nil)
