@@ -48,10 +48,7 @@ type attemptContext struct {
 }
 
 func (a *attemptContext) Value(key any) any {
-	if value := a.execution.valueIn(a.number, key); value != nil {
-		return value
-	}
-	return a.Context.Value(key)
+	return a.execution.valueIn(a.Context, a.number, key)
 }
 
 // A firstAttempt and a secondAttempt are an execution as the context of the raw
@@ -63,22 +60,12 @@ type (
 	secondAttempt execution
 )
 
-func (a *firstAttempt) Value(key any) any {
-	if value := (*execution)(a).valueIn(1, key); value != nil {
-		return value
-	}
-	return a.Context.Value(key)
-}
+func (a *firstAttempt) Value(key any) any  { return (*execution)(a).valueIn(a.Context, 1, key) }
+func (a *secondAttempt) Value(key any) any { return (*execution)(a).valueIn(a.Context, 2, key) }
 
-func (a *secondAttempt) Value(key any) any {
-	if value := (*execution)(a).valueIn(2, key); value != nil {
-		return value
-	}
-	return a.Context.Value(key)
-}
-
-// valueIn is the value of one of our keys in the context of an attempt.
-func (e *execution) valueIn(attempt uint8, key any) any {
+// valueIn is the value of a key in the context of an attempt that has been made
+// of parent.
+func (e *execution) valueIn(parent context.Context, attempt uint8, key any) any {
 	switch key {
 	case executionKey{}:
 		return e
@@ -87,7 +74,7 @@ func (e *execution) valueIn(attempt uint8, key any) any {
 	case hookedKey{}:
 		return true
 	}
-	return nil
+	return parent.Value(key)
 }
 
 func (e *execution) Value(key any) any {

@@ -491,7 +491,7 @@ func TestLoopKeepsTheErrorOfAnAttemptThatTheContextEndedWith(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		// httpmock would return the end of the context instead of the answer.
-		c := mocked(nil).SetTransport(loopTransport(func(*http.Request) (*http.Response, error) {
+		c := mocked(nil).SetTransport(roundTrip(func(*http.Request) (*http.Response, error) {
 			cancel()
 			return nil, io.EOF
 		}))
@@ -503,10 +503,6 @@ func TestLoopKeepsTheErrorOfAnAttemptThatTheContextEndedWith(t *testing.T) {
 		loopIs(t, told.done[0].Err, io.EOF)
 	})
 }
-
-type loopTransport func(*http.Request) (*http.Response, error)
-
-func (f loopTransport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // L7, L21
 func TestLoopRaisesForStatusAlsoWhenTheContextEndsWithTheAttempt(t *testing.T) {
