@@ -23,37 +23,48 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 		return nil
 	}
 	hideShown(r)
-	before := lastExecution(r)
-	if before != nil && before.phase() != done {
-		return before.resume(c)
+	var before *execution
+	if r.RawRequest != nil || !isBackground(r.Context()) {
+		if before = lastExecution(r); before != nil && before.phase() != done {
+			return before.resume(c)
+		}
 	}
 	p := pluginOf(c)
 	if p == nil {
 		return errors.New("restyretry: the client's RetryAfter was changed after Install; set Wait in the options instead")
 	}
-	if err := intact(c); err != nil {
-		return err
-	}
 	policy, err := p.resolve(r.Context())
 	if err != nil {
 		return err
 	}
-	hooked := hookOf(c) == ourHook
-	if !hooked {
-		if err := p.withoutHook(policy); err != nil {
+	untouched := isUntouched(c)
+	if !untouched {
+		if err := p.inspect(c, policy); err != nil {
 			return err
 		}
 	}
 	switch {
-	case !hooked || before != nil || !policy.isLight(c, r):
+	case !untouched || before != nil || !policy.isLight(c, r):
 		return policy.newExecution(r, whole).begin(c, before)
 	case rewritesURL(c, r):
 		return policy.newExecution(r, max(policy.shape, guided)).beginLight(c)
-	case policy.stateful || r.Context() != context.Background():
+	case policy.stateful || !isBackground(r.Context()):
 		return policy.newExecution(r, policy.shape).beginLight(c)
 	default:
 		return nil
 	}
+}
+
+// inspect returns an error if what was changed on the client since Install
+// leaves this policy without what it needs.
+func (p *Plugin) inspect(c *resty.Client, policy *policy) error {
+	if err := intact(c); err != nil {
+		return err
+	}
+	if hookOf(c) != ourHook {
+		return p.withoutHook(policy)
+	}
+	return nil
 }
 
 // withoutHook notices that another pre-request hook has replaced ours.
@@ -78,6 +89,9 @@ var errHookReplaced = errors.New("restyretry: another pre-request hook has repla
 // preRequest is Resty's pre-request hook: once per attempt, with the raw
 // request.
 func preRequest(c *resty.Client, hr *http.Request) error {
+	if isBackground(hr.Context()) && underWay(hr.Method) == nil {
+		return preRequestPlain(c, hr)
+	}
 	e := arriving(hr)
 	direct := e != nil
 	if e == nil {
@@ -127,7 +141,7 @@ func preRequestPlain(c *resty.Client, hr *http.Request) error {
 	}
 	forgetEmpty(hr)
 	if p := pluginOf(c); p != nil {
-		*hr = *hr.WithContext(p.current.Load().lastPlain.plainIn(hr.Context()))
+		setContext(hr, p.current.Load().lastPlain.plainIn(hr.Context()))
 	}
 	return nil
 }
@@ -189,10 +203,7 @@ func retryHook(resp *resty.Response, err error) {
 
 // retryAfter is Resty's RetryAfter: once per retry, before the wait. By then
 // all is decided, and the wait is ours.
-func (p *Plugin) retryAfter(c *resty.Client, resp *resty.Response) (time.Duration, error) {
-	if resp == nil {
-		return 0, (*owner)(p)
-	}
+func retryAfter(c *resty.Client, resp *resty.Response) (time.Duration, error) {
 	e := executionOf(resp.Request)
 	if e == nil {
 		return 0, errors.New("restyretry: a retry of a request that the plugin has not seen")

@@ -32,7 +32,7 @@ func (a *plainAttempt) Value(key any) any {
 // plainIn returns the context of a plain attempt with the values of ctx, which
 // is Resty's for the trace if it is any.
 func (p *policy) plainIn(ctx context.Context) *plainAttempt {
-	if ctx == context.Background() {
+	if isBackground(ctx) {
 		return &p.plain
 	}
 	return &plainAttempt{Context: ctx, policy: p}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -128,7 +127,7 @@ type (
 // policy of the plain attempt that was sent, or nil if the plugin has not seen
 // one.
 func stateOf(r *resty.Request) (*execution, *policy) {
-	if r.RawRequest != nil && r.Context() == context.Background() {
+	if r.RawRequest != nil && isBackground(r.Context()) {
 		if a, ok := r.RawRequest.Context().(*plainAttempt); ok { // as it mostly is
 			return nil, a.policy
 		}
@@ -262,7 +261,7 @@ func (e *execution) extra() *extras {
 // isLight reports whether begin would find nothing to put into the extras for r,
 // which has no execution of an earlier use.
 func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
-	return p.shape != whole && isLastMiddleware(c) && !hasForeignConditions(c, r) &&
+	return p.shape != whole && len(requestConditionsField.of(r)) == 0 &&
 		r.Error == nil && (r.Result == nil || !p.onAttempt && !p.retriesSuccess()) && !savesField.of(r) &&
 		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
 }
@@ -271,7 +270,7 @@ func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
 // case the request is used again: Resty would add its query once more, and not
 // see its path parameters.
 func rewritesURL(c *resty.Client, r *resty.Request) bool {
-	return len(r.QueryParam)+len(c.QueryParam) > 0 || strings.Contains(r.URL, "{")
+	return len(r.QueryParam)+len(c.QueryParam)+len(r.PathParams)+len(r.RawPathParams)+len(c.PathParams)+len(c.RawPathParams) > 0
 }
 
 // beginLight prepares the first attempt of a light request.
@@ -399,7 +398,7 @@ func (e *execution) bind(hr *http.Request, direct bool) {
 		e.extra().bound = a
 		ctx = a
 	}
-	*hr = *hr.WithContext(ctx)
+	setContext(hr, ctx)
 	e.cover()
 }
 

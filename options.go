@@ -260,20 +260,30 @@ func (o *Options) needsHook() bool {
 // A policy is one set of options of one plugin, as it is never changed again,
 // with what follows from it.
 type policy struct {
-	Options
-	plugin *Plugin
-	plain  plainAttempt // of requests without an execution
-
-	list      urlList // the URL option, if it is such a list
-	onAttempt bool    // one of the hooks has one
-	shape     shape   // the least that an execution needs
-	stateful  bool    // every request needs an execution from the beginning
-	calm      bool    // nothing of its own or the client's asks for a retry after a status below 400
+	// What every request asks comes first: a policy begins with a cache line.
+	plugin     *Plugin
+	plain      plainAttempt // of requests without an execution
+	stateful   bool         // every request needs an execution from the beginning
+	shape      shape        // the least that an execution needs
+	onAttempt  bool         // one of the hooks has one
+	repeatsGET bool
+	calm       bool // nothing of its own or the client's asks for a retry after a status below 400
 
 	// lastPlain is the policy of a plain attempt that is sent while this one is
 	// current. An update may have come since the attempt began, so it is never
 	// one that would have had to remember something then.
 	lastPlain *policy
+
+	Options
+	list urlList // the URL option, if it is such a list
+}
+
+// repeats is that of the options, with the answer for the commonest method kept.
+func (p *policy) repeats(method string) bool {
+	if method == http.MethodGet {
+		return p.repeatsGET
+	}
+	return p.Options.repeats(method)
 }
 
 // policy makes a policy that comes after another, if there is one.
@@ -285,6 +295,7 @@ func (p *Plugin) policy(before *policy, base Options, changes []func(*Options)) 
 	made := &policy{Options: o, plugin: p}
 	made.plain = plainAttempt{Context: context.Background(), policy: made}
 	made.list, _ = o.URL.(urlList)
+	made.repeatsGET = o.repeats(http.MethodGet)
 	made.onAttempt = slices.ContainsFunc(o.Hooks, func(h Hooks) bool { return h.OnAttempt != nil })
 	_, rotates := o.URL.(*rotation)
 	switch {
@@ -340,6 +351,9 @@ func (o *overrides) Value(key any) any {
 // resolve returns the policy for a request with this context.
 func (p *Plugin) resolve(ctx context.Context) (*policy, error) {
 	base := p.current.Load()
+	if isBackground(ctx) {
+		return base, nil
+	}
 	o, ok := ctx.(*overrides)
 	if !ok {
 		o, ok = ctx.Value(overridesKey{}).(*overrides)

@@ -1,6 +1,8 @@
 package restyretry
 
 import (
+	"context"
+	"net/http"
 	"reflect"
 	"slices"
 	"unsafe"
@@ -8,8 +10,9 @@ import (
 	"github.com/go-resty/resty/v2"
 )
 
-// What Resty does not give out, but has to be known. It is only looked at,
-// never written. Where a later Resty has no such field, it has its zero value.
+// What Resty and net/http do not give out, but has to be known. It is only looked
+// at: setContext alone writes. Where a later Resty has no such field, it has its
+// zero value.
 var (
 	preRequestField        = unexported[resty.Client, resty.PreRequestHook]("preReqHook")
 	middlewareField        = unexported[resty.Client, []resty.RequestMiddleware]("udBeforeRequest")
@@ -25,6 +28,7 @@ var (
 	outputField            = unexported[resty.Request, string]("outputFile")
 	clientTraceField       = unexported[resty.Client, bool]("trace")
 	requestTraceField      = unexported[resty.Request, bool]("trace")
+	rawContextField        = unexported[http.Request, context.Context]("ctx")
 )
 
 // A field is a field of type F in the struct type S, or none.
@@ -51,10 +55,36 @@ func (f field[S, F]) of(s *S) (value F) {
 	return value
 }
 
-// codeOf identifies the code of a function, as reflect.Value.Pointer does: a
-// function is a pointer to a closure, which begins with its code.
+// setContext gives a context to a raw request that nobody else has yet. It does
+// what WithContext does, but not to a copy, which takes longer than the rest of
+// preRequest.
+func setContext(hr *http.Request, ctx context.Context) {
+	if !rawContextField.found {
+		*hr = *hr.WithContext(ctx)
+		return
+	}
+	*(*context.Context)(unsafe.Add(unsafe.Pointer(hr), rawContextField.offset)) = ctx
+}
+
+// isBackground reports whether ctx is context.Background(). That has no fields,
+// so its type says it all; to compare the values would take two calls.
+func isBackground(ctx context.Context) bool { return typeOf(ctx) == typeOf(context.Background()) }
+
+// typeOf identifies the type of a context: the first of the two words that an
+// interface is.
+func typeOf(ctx context.Context) uintptr { return *(*uintptr)(unsafe.Pointer(&ctx)) }
+
+// closureOf returns what a function is: a pointer to a closure, which begins with
+// its code.
+func closureOf[F any](f F) *uintptr { return *(**uintptr)(unsafe.Pointer(&f)) }
+
+// isSame reports whether f is g, which is a function of this package. Of such a
+// function there is one closure.
+func isSame[F any](f, g F) bool { return closureOf(f) == closureOf(g) }
+
+// codeOf identifies the code of a closure, as reflect.Value.Pointer does.
 func codeOf[F any](f F) uintptr {
-	closure := *(**uintptr)(unsafe.Pointer(&f))
+	closure := closureOf(f)
 	if closure == nil {
 		return 0
 	}
@@ -74,7 +104,7 @@ func hookOf(c *resty.Client) hookOwner {
 	switch hook := preRequestField.of(c); {
 	case hook == nil:
 		return noHook
-	case codeOf(hook) == codeOf(preRequest):
+	case isSame(hook, preRequest):
 		return ourHook
 	default:
 		return foreignHook
@@ -89,7 +119,7 @@ func hasForeignConditions(c *resty.Client, r *resty.Request) bool {
 
 // isFirst reports whether hook is the first in a list.
 func isFirst(list []resty.ErrorHook, hook resty.ErrorHook) bool {
-	return len(list) > 0 && codeOf(list[0]) == codeOf(hook)
+	return len(list) > 0 && isSame(list[0], hook)
 }
 
 // isLastMiddleware reports whether no OnBeforeRequest comes after ours.
@@ -101,7 +131,7 @@ func isLastMiddleware(c *resty.Client) bool {
 // isRegistered reports whether our callbacks are on the client.
 func isRegistered(c *resty.Client) bool { return slices.ContainsFunc(middlewareField.of(c), isOurs) }
 
-func isOurs(m resty.RequestMiddleware) bool { return codeOf(m) == codeOf(beforeRequest) }
+func isOurs(m resty.RequestMiddleware) bool { return isSame(m, beforeRequest) }
 
 // isTraced reports whether Resty makes a context of its own for r, or may do so.
 func isTraced(c *resty.Client, r *resty.Request) bool {

@@ -119,7 +119,7 @@ const (
 
 // withoutOurs copies list without the function that Install has put there.
 func withoutOurs[F any](list []F, ours F) []F {
-	return slices.DeleteFunc(slices.Clone(list), func(f F) bool { return codeOf(f) == codeOf(ours) })
+	return slices.DeleteFunc(slices.Clone(list), func(f F) bool { return isSame(f, ours) })
 }
 
 // needsState reports whether something is asked about every attempt.
@@ -158,7 +158,7 @@ func (p *Plugin) takeOver(c *resty.Client) {
 	c.RetryWaitTime = 0
 	c.RetryMaxWaitTime = math.MaxInt64
 	c.RetryResetReaders = false
-	c.RetryAfter = p.retryAfter
+	c.RetryAfter = p.asRetryAfter()
 	c.RetryConditions = []resty.RetryConditionFunc{condition}
 	c.RetryHooks = []resty.OnRetryFunc{retryHook}
 	if hookOf(c) != ourHook {
@@ -186,13 +186,35 @@ func pluginOf(c *resty.Client) *Plugin {
 	return nil
 }
 
-// An owner is what a plugin's retryAfter says to pluginOf.
+// asRetryAfter returns the client's RetryAfter, which tells pluginOf whose it is.
+// Inlined, each copy would have code of its own.
+//
+//go:noinline
+func (p *Plugin) asRetryAfter() resty.RetryAfterFunc {
+	return func(c *resty.Client, resp *resty.Response) (time.Duration, error) {
+		if resp == nil {
+			return 0, (*owner)(p)
+		}
+		return retryAfter(c, resp)
+	}
+}
+
+// An owner is what a plugin's RetryAfter says to pluginOf.
 type owner Plugin
 
 func (*owner) Error() string { return "restyretry: no response" }
 
-// retryAfterCode is the code of every plugin's retryAfter.
-var retryAfterCode = codeOf((*Plugin)(nil).retryAfter)
+// retryAfterCode is the code of every plugin's RetryAfter.
+var retryAfterCode = codeOf((*Plugin)(nil).asRetryAfter())
+
+// isUntouched reports whether all callbacks of a client are as Install has left
+// them, with no condition, pre-request hook or later middleware of anybody else.
+func isUntouched(c *resty.Client) bool {
+	return c.RetryCount == maxAttempts && c.RetryWaitTime == 0 && c.RetryMaxWaitTime == math.MaxInt64 && !c.RetryResetReaders &&
+		len(c.RetryConditions) == 1 && isSame(c.RetryConditions[0], condition) &&
+		len(c.RetryHooks) > 0 && isSame(c.RetryHooks[0], retryHook) &&
+		isSame(preRequestField.of(c), preRequest) && isLastMiddleware(c)
+}
 
 // intact returns an error that names the setting of the client that was
 // changed after Install.
@@ -207,9 +229,9 @@ func intact(c *resty.Client) error {
 		changed = "RetryMaxWaitTime was changed after Install; set Wait"
 	case c.RetryResetReaders:
 		changed = "RetryResetReaders was changed after Install; there is nothing to set"
-	case len(c.RetryConditions) == 0 || codeOf(c.RetryConditions[0]) != codeOf(condition):
+	case len(c.RetryConditions) == 0 || !isSame(c.RetryConditions[0], condition):
 		changed = "RetryConditions was changed after Install; set RetryIf"
-	case len(c.RetryHooks) == 0 || codeOf(c.RetryHooks[0]) != codeOf(retryHook):
+	case len(c.RetryHooks) == 0 || !isSame(c.RetryHooks[0], retryHook):
 		changed = "RetryHooks was changed after Install; set Hooks"
 	default:
 		return nil
