@@ -122,6 +122,21 @@ func TestConditionRealFailures(t *testing.T) {
 	}
 }
 
+func TestAGETThatIsNotInMethodsIsRepeatedOnlyIfNothingWasSent(t *testing.T) {
+	methods := func(o *restyretry.Options) { o.Methods = []string{http.MethodPut} }
+	for _, f := range failures {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			c, to := f.begin(t, new(atomic.Int32))
+			install(t, c, constant(0), methods)
+			r := c.R()
+			if _, err := r.Get(to); err == nil || len(restyretry.History(r)) != f.post {
+				t.Errorf("got %d attempts, want %d: %v", len(restyretry.History(r)), f.post, err)
+			}
+		})
+	}
+}
+
 // newClient returns a client with a transport of its own.
 func newClient(t *testing.T) *resty.Client {
 	c := resty.New().SetLogger(quiet{})

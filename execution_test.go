@@ -439,21 +439,40 @@ func TestAValueIsEncodedAnewWhenOnAttemptHasChangedIt(t *testing.T) {
 	}
 }
 
-func TestSendAgainUsesTheNewPathParameter(t *testing.T) {
-	var paths []string
-	c := mocked(func(r *http.Request) (*http.Response, error) {
-		paths = append(paths, r.URL.Path)
-		return httpmock.NewStringResponse(200, ""), nil
-	})
-	install(t, c)
-	for _, ctx := range []context.Context{t.Context(), context.Background()} {
-		paths = nil
-		r := c.R().SetContext(ctx).SetPathParam("id", "1")
-		if _, err := r.Get("/a/{id}"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.SetPathParam("id", "2").Send(); err != nil || !slices.Equal(paths, []string{"/a/1", "/a/2"}) {
-			t.Errorf("got %q, %v", paths, err)
+func TestSendAgainUsesTheNewParameter(t *testing.T) {
+	for name, set := range map[string]func(*resty.Client, *resty.Request, string){
+		"path":            func(_ *resty.Client, r *resty.Request, id string) { r.SetPathParam("id", id) },
+		"raw path":        func(_ *resty.Client, r *resty.Request, id string) { r.SetRawPathParam("id", id) },
+		"client path":     func(c *resty.Client, _ *resty.Request, id string) { c.SetPathParam("id", id) },
+		"client raw path": func(c *resty.Client, _ *resty.Request, id string) { c.SetRawPathParam("id", id) },
+		"query":           func(_ *resty.Client, r *resty.Request, id string) { r.SetQueryParam("id", id) },
+		"client query":    func(c *resty.Client, _ *resty.Request, id string) { c.SetQueryParam("id", id) },
+	} {
+		for _, ctx := range []context.Context{t.Context(), context.Background()} {
+			t.Run(fmt.Sprintf("%s/%v", name, ctx), func(t *testing.T) {
+				var sent []string
+				c := mocked(func(r *http.Request) (*http.Response, error) {
+					sent = append(sent, r.URL.RequestURI())
+					return httpmock.NewStringResponse(200, ""), nil
+				})
+				install(t, c)
+				to, want := "/a/{id}", []string{"/a/1", "/a/2"}
+				if strings.Contains(name, "query") {
+					to, want = "/a", []string{"/a?id=1", "/a?id=2"}
+				}
+				r := c.R().SetContext(ctx)
+				set(c, r, "1")
+				if _, err := r.Get(to); err != nil {
+					t.Fatal(err)
+				}
+				set(c, r, "2")
+				if strings.HasPrefix(name, "client query") {
+					clear(r.QueryParam) // Resty has put the client's in there
+				}
+				if _, err := r.Send(); err != nil || !slices.Equal(sent, want) {
+					t.Errorf("got %q, %v", sent, err)
+				}
+			})
 		}
 	}
 }
