@@ -258,14 +258,11 @@ type sending struct {
 
 // holds reports whether the state of r has a body to keep.
 func holds(c *resty.Client, r *resty.Request) bool {
-	if !sendsBody(c, r) {
-		return false
-	}
 	switch r.Body.(type) {
 	case nil:
-		return r.RawRequest != nil // see takeBody
+		return r.RawRequest != nil && sendsBody(c, r) // see takeBody
 	case []byte, string, io.Reader:
-		return true
+		return sendsBody(c, r)
 	default:
 		return false
 	}

@@ -261,9 +261,12 @@ func (e *execution) extra() *extras {
 // isLight reports whether begin would find nothing to put into the extras for r,
 // which has no execution of an earlier use.
 func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
-	return p.shape != whole && len(requestConditionsField.of(r)) == 0 &&
-		r.Error == nil && (r.Result == nil || !p.onAttempt && !p.retriesSuccess()) && !savesField.of(r) &&
-		r.Body != http.NoBody && !isMultipart(r) && !holds(c, r) && p.repeats(r.Method)
+	switch {
+	case p.shape == whole, r.Error != nil, r.Result != nil && (p.onAttempt || p.retriesSuccess()),
+		len(requestConditionsField.of(r)) > 0, savesField.of(r), isMultipart(r), r.Body == http.NoBody, holds(c, r):
+		return false
+	}
+	return p.repeats(r.Method)
 }
 
 // rewritesURL reports whether the URL that was given has to be remembered in

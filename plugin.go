@@ -210,10 +210,14 @@ var retryAfterCode = codeOf((*Plugin)(nil).asRetryAfter())
 // isUntouched reports whether all callbacks of a client are as Install has left
 // them, with no condition, pre-request hook or later middleware of anybody else.
 func isUntouched(c *resty.Client) bool {
-	return c.RetryCount == maxAttempts && c.RetryWaitTime == 0 && c.RetryMaxWaitTime == math.MaxInt64 && !c.RetryResetReaders &&
-		len(c.RetryConditions) == 1 && isSame(c.RetryConditions[0], condition) &&
-		len(c.RetryHooks) > 0 && isSame(c.RetryHooks[0], retryHook) &&
-		isSame(preRequestField.of(c), preRequest) && isLastMiddleware(c)
+	switch {
+	case c.RetryCount != maxAttempts, c.RetryWaitTime != 0, c.RetryMaxWaitTime != math.MaxInt64, c.RetryResetReaders,
+		len(c.RetryConditions) != 1 || !isSame(c.RetryConditions[0], condition),
+		len(c.RetryHooks) == 0 || !isSame(c.RetryHooks[0], retryHook),
+		!isSame(preRequestField.of(c), preRequest):
+		return false
+	}
+	return isLastMiddleware(c)
 }
 
 // intact returns an error that names the setting of the client that was
