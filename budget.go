@@ -81,9 +81,12 @@ func (b *Budget) Retry(t time.Time) bool { return b.take(t) }
 
 // request counts a request whose first attempt ended at the given time.
 func (b *Budget) request(at time.Time) {
-	if b == nil {
-		return
+	if b != nil { // most often there is none, and then there is no call either
+		b.count(at)
 	}
+}
+
+func (b *Budget) count(at time.Time) {
 	second := uint64(at.Unix())
 	shard := uint(at.Nanosecond()) / 64 % budgetShards // as good as random
 	slot := &b.requests[shard][second%budgetSlots]

@@ -33,9 +33,12 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 	if p == nil {
 		return errors.New("restyretry: the client's RetryAfter was changed after Install; set Wait in the options instead")
 	}
-	policy, err := p.resolve(r.Context())
-	if err != nil {
-		return err
+	policy := p.current.Load()
+	if !isBackground(r.Context()) {
+		var err error
+		if policy, err = policy.within(r.Context()); err != nil {
+			return err
+		}
 	}
 	untouched := isUntouched(c)
 	if !untouched {

@@ -348,23 +348,19 @@ func (o *overrides) Value(key any) any {
 	return o.Context.Value(key)
 }
 
-// resolve returns the policy for a request with this context.
-func (p *Plugin) resolve(ctx context.Context) (*policy, error) {
-	base := p.current.Load()
-	if isBackground(ctx) {
-		return base, nil
-	}
+// within returns what a policy becomes for a request with this context.
+func (p *policy) within(ctx context.Context) (*policy, error) {
 	o, ok := ctx.(*overrides)
 	if !ok {
 		o, ok = ctx.Value(overridesKey{}).(*overrides)
 	}
 	if !ok {
-		return base, nil
+		return p, nil
 	}
 	r := o.cached.Load()
-	if r == nil || r.base != base {
-		r = &resolved{base: base}
-		r.policy, r.err = p.policy(nil, base.Options, o.changes)
+	if r == nil || r.base != p {
+		r = &resolved{base: p}
+		r.policy, r.err = p.plugin.policy(nil, p.Options, o.changes)
 		o.cached.Store(r)
 	}
 	return r.policy, r.err
