@@ -17,6 +17,7 @@ type hotPath struct {
 }
 
 var hotPaths = []hotPath{
+	{name: "Resty v2", script: okay, peer: bareName, base: bareName},
 	{name: "Resty's own loop", script: okay, peer: ownName, base: bareName},
 	{name: "Resty's own loop, with callbacks that do nothing", script: okay, feature: idle, peer: ownName, base: bareName},
 	{name: "restyretry, default", script: okay, base: bareName, target: "+2 allocs, +110 B, +6 %"},

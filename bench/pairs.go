@@ -43,7 +43,7 @@ type cast func() (variants []variant, done func(), err error)
 // else the machine does meets each of them alike. After a block of rounds the
 // variants are made anew, servers and connections included, because where these
 // come to lie makes a difference that would pass for the variant's own. The
-// garbage collector is left to itself: its work is part of the price.
+// garbage collector is left to itself.
 func measure(renew cast, p plan) ([]series, error) {
 	var all []series
 	for range p.blocks {
