@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -273,7 +274,8 @@ func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
 // case the request is used again: Resty would add its query once more, and not
 // see its path parameters.
 func rewritesURL(c *resty.Client, r *resty.Request) bool {
-	return len(r.QueryParam)+len(c.QueryParam)+len(r.PathParams)+len(r.RawPathParams)+len(c.PathParams)+len(c.RawPathParams) > 0
+	return len(r.QueryParam)+len(c.QueryParam) > 0 ||
+		len(r.PathParams)+len(r.RawPathParams)+len(c.PathParams)+len(c.RawPathParams) > 0 && strings.Contains(r.URL, "{")
 }
 
 // beginLight prepares the first attempt of a light request.

@@ -21,6 +21,7 @@ var hotPaths = []hotPath{
 	{name: "Resty's own loop", script: okay, peer: ownName, base: bareName},
 	{name: "Resty's own loop, with callbacks that do nothing", script: okay, feature: idle, peer: ownName, base: bareName},
 	{name: "restyretry, default", script: okay, base: bareName, target: "+2 allocs, +110 B, +6 %"},
+	{name: "Resty's own loop, a context of the user's", script: okay, feature: userContext, peer: ownName, base: bareName},
 	{name: "restyretry, a context of the user's", script: okay, feature: userContext, base: bareName},
 	{name: "restyretry, options of one request, made once", script: okay, feature: optionsOnce, base: bareName, target: "+3 allocs, +180 B"},
 	{name: "restyretry, URL list", script: okay, feature: urlList, base: bareName, target: "+3 allocs, +180 B"},
