@@ -3,6 +3,7 @@ package restyretry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -23,8 +24,9 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 		return nil
 	}
 	hideShown(r)
+	background := isBackground(r.Context())
 	var before *execution
-	if r.RawRequest != nil || !isBackground(r.Context()) {
+	if r.RawRequest != nil || !background || underWay(r.Method) != nil {
 		if before = lastExecution(r); before != nil && before.phase() != done {
 			return before.resume(c)
 		}
@@ -34,7 +36,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 		return errors.New("restyretry: the client's RetryAfter was changed after Install; set Wait in the options instead")
 	}
 	policy := p.current.Load()
-	if !isBackground(r.Context()) {
+	if !background {
 		var err error
 		if policy, err = policy.within(r.Context()); err != nil {
 			return err
@@ -51,18 +53,18 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 		return policy.newExecution(r, whole).begin(c, before)
 	case rewritesURL(c, r):
 		return policy.newExecution(r, max(policy.shape, guided)).beginLight(c)
-	case policy.stateful || !isBackground(r.Context()):
+	case policy.stateful || !background:
 		return policy.newExecution(r, policy.shape).beginLight(c)
 	default:
 		return nil
 	}
 }
 
-// inspect returns an error if what was changed on the client since Install
-// leaves this policy without what it needs.
+// inspect returns an error if the plugin cannot live with what was changed on
+// the client since Install, and warns of another pre-request hook.
 func (p *Plugin) inspect(c *resty.Client, policy *policy) error {
-	if err := intact(c); err != nil {
-		return err
+	if changed := touched(c); changed != "" {
+		return fmt.Errorf("restyretry: the client's %s in the options instead", changed)
 	}
 	if hookOf(c) != ourHook {
 		return p.withoutHook(policy)
@@ -204,8 +206,8 @@ func retryHook(resp *resty.Response, err error) {
 	}
 }
 
-// retryAfter is Resty's RetryAfter: once per retry, before the wait. By then
-// all is decided, and the wait is ours.
+// retryAfter is what Resty's RetryAfter does (see asRetryAfter): once per retry,
+// before the wait. By then all is decided, and the wait is ours.
 func retryAfter(c *resty.Client, resp *resty.Response) (time.Duration, error) {
 	e := executionOf(resp.Request)
 	if e == nil {

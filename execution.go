@@ -18,8 +18,8 @@ import (
 // It is the context of the Resty request for that time, and belongs to that
 // request alone: a request made with the same context begins its own.
 //
-// A request of which nothing has to be remembered beforehand (see isLight and
-// policy) gets an execution only when its first attempt fails. Most others need
+// A request of which nothing has to be remembered beforehand (see isUntouched,
+// isLight and policy) gets an execution only when its first attempt fails. Most others need
 // no more than these 80 bytes, which also serve as the contexts of the raw
 // requests and as the memory of the attempts.
 type execution struct {
@@ -260,7 +260,7 @@ func (e *execution) extra() *extras {
 }
 
 // isLight reports whether begin would find nothing to put into the extras for r,
-// which has no execution of an earlier use.
+// which has no execution of an earlier use, on a client that isUntouched.
 func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
 	switch {
 	case p.shape == whole, r.Error != nil, r.Result != nil && (p.onAttempt || p.retriesSuccess()),

@@ -634,3 +634,28 @@ func TestARetriedRequestThatPanicsIsLoggedAsGivenUp(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// Clones share the memory of their list of middlewares, and one may write where
+// the other has written.
+func TestAMiddlewareThatRunsTwiceForOneAttemptChangesNothing(t *testing.T) {
+	var sent []any
+	base := mocked(func(r *http.Request) (*http.Response, error) {
+		sent = append(sent, r.Context().Value(markKey{}))
+		return httpmock.NewStringResponse(503, ""), nil
+	})
+	idle := func(*resty.Client, *resty.Request) error { return nil }
+	for range 5 { // the list has room for 8 then
+		base.OnBeforeRequest(idle)
+	}
+	a, b := base.Clone().OnBeforeRequest(idle), base.Clone()
+	done := func(o *restyretry.Options) {
+		o.Hooks = append(o.Hooks, restyretry.Hooks{OnDone: func(restyretry.Attempt) {}})
+	}
+	install(t, a, constant(0), done)
+	install(t, b, constant(0), done) // overwrites the last middleware of a with its own
+	ctx := restyretry.With(marked(context.Background()), restyretry.Off)
+	r := a.R().SetContext(ctx)
+	if _, err := r.Get("/x"); err != nil || len(sent) != 1 || sent[0] == nil || r.Context() != ctx {
+		t.Errorf("sent with %v, then %v, %v", sent, r.Context(), err)
+	}
+}

@@ -260,7 +260,7 @@ func (o *Options) needsHook() bool {
 // A policy is one set of options of one plugin, as it is never changed again,
 // with what follows from it.
 type policy struct {
-	// What every request asks comes first: a policy begins with a cache line.
+	// What every request asks comes first, so that it lies together.
 	plugin     *Plugin
 	plain      plainAttempt // of requests without an execution
 	stateful   bool         // every request needs an execution from the beginning

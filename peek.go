@@ -11,8 +11,8 @@ import (
 )
 
 // What Resty and net/http do not give out, but has to be known. It is only looked
-// at: setContext alone writes. Where a later Resty has no such field, it has its
-// zero value.
+// at: setContext alone writes. Where a later version has no such field, it has
+// its zero value.
 var (
 	preRequestField        = unexported[resty.Client, resty.PreRequestHook]("preReqHook")
 	middlewareField        = unexported[resty.Client, []resty.RequestMiddleware]("udBeforeRequest")
@@ -49,7 +49,7 @@ func unexported[S, F any](name string) field[S, F] {
 // of returns the field of s. It runs many times for every request, and
 // reflection takes eight times as long.
 func (f field[S, F]) of(s *S) (value F) {
-	if f.found && s != nil {
+	if f.found {
 		value = *(*F)(unsafe.Add(unsafe.Pointer(s), f.offset))
 	}
 	return value

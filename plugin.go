@@ -176,7 +176,7 @@ func (p *Plugin) takeOver(c *resty.Client) {
 
 // pluginOf returns the plugin of a client, or nil.
 func pluginOf(c *resty.Client) *Plugin {
-	if c.RetryAfter == nil || codeOf(c.RetryAfter) != retryAfterCode {
+	if codeOf(c.RetryAfter) != retryAfterCode {
 		return nil
 	}
 	_, err := c.RetryAfter(c, nil)
@@ -210,35 +210,27 @@ var retryAfterCode = codeOf((*Plugin)(nil).asRetryAfter())
 // isUntouched reports whether all callbacks of a client are as Install has left
 // them, with no condition, pre-request hook or later middleware of anybody else.
 func isUntouched(c *resty.Client) bool {
-	switch {
-	case c.RetryCount != maxAttempts, c.RetryWaitTime != 0, c.RetryMaxWaitTime != math.MaxInt64, c.RetryResetReaders,
-		len(c.RetryConditions) != 1 || !isSame(c.RetryConditions[0], condition),
-		len(c.RetryHooks) == 0 || !isSame(c.RetryHooks[0], retryHook),
-		!isSame(preRequestField.of(c), preRequest):
-		return false
-	}
-	return isLastMiddleware(c)
+	return touched(c) == "" && len(c.RetryConditions) == 1 &&
+		isSame(preRequestField.of(c), preRequest) && isLastMiddleware(c)
 }
 
-// intact returns an error that names the setting of the client that was
-// changed after Install.
-func intact(c *resty.Client) error {
-	changed := ""
+// touched names the setting of the client that was changed after Install, and
+// what to set instead.
+func touched(c *resty.Client) string {
 	switch {
 	case c.RetryCount != maxAttempts:
-		changed = "RetryCount was changed after Install; set Attempts"
+		return "RetryCount was changed after Install; set Attempts"
 	case c.RetryWaitTime != 0:
-		changed = "RetryWaitTime was changed after Install; set Wait"
+		return "RetryWaitTime was changed after Install; set Wait"
 	case c.RetryMaxWaitTime != math.MaxInt64:
-		changed = "RetryMaxWaitTime was changed after Install; set Wait"
+		return "RetryMaxWaitTime was changed after Install; set Wait"
 	case c.RetryResetReaders:
-		changed = "RetryResetReaders was changed after Install; there is nothing to set"
+		return "RetryResetReaders was changed after Install; there is nothing to set"
 	case len(c.RetryConditions) == 0 || !isSame(c.RetryConditions[0], condition):
-		changed = "RetryConditions was changed after Install; set RetryIf"
+		return "RetryConditions was changed after Install; set RetryIf"
 	case len(c.RetryHooks) == 0 || !isSame(c.RetryHooks[0], retryHook):
-		changed = "RetryHooks was changed after Install; set Hooks"
+		return "RetryHooks was changed after Install; set Hooks"
 	default:
-		return nil
+		return ""
 	}
-	return fmt.Errorf("restyretry: the client's %s in the options instead", changed)
 }

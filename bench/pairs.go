@@ -96,10 +96,12 @@ func beginBlock(all []series, variants []variant, batch time.Duration) []int {
 	return ops
 }
 
-// calibrate warms a variant up and finds how many operations fill a batch.
+// calibrate warms a variant up and finds how many operations fill a batch, by
+// the shortest time that one has taken.
 func (s *series) calibrate(v variant, want time.Duration) int {
+	each := math.Inf(1)
 	for n := 1; ; n *= 2 {
-		each := s.batch(v, n).nanos
+		each = min(each, s.batch(v, n).nanos)
 		if each*float64(n)*2 > float64(want) || n >= 1<<16 {
 			return max(1, int(float64(want)/each))
 		}
@@ -107,7 +109,8 @@ func (s *series) calibrate(v variant, want time.Duration) int {
 }
 
 // batch runs a variant n times, after a quarter as many that do not count for
-// the time, and returns the mean of these runs.
+// the time, and returns the mean time of the n and the mean bytes and
+// allocations of all of them.
 //
 // ReadMemStats empties the caches of the allocator. To fill them again takes the
 // longer the more sizes a variant allocates, and no service pays for that.

@@ -102,7 +102,8 @@ var localPort = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 const methodText = "In each round every variant runs once, in random order; after a block of rounds all servers, clients and connections " +
 	"are made anew. A time is the median of the blocks' medians; a ratio or a difference is taken within each round, and its median " +
 	"of the blocks' medians has a 95 % confidence interval by order statistics (sign test over the blocks). " +
-	"In memory a variant runs for 0.2 ms at a time: the median of such times has no garbage collection in it, and what more there is to collect stands under bytes. " +
+	"In memory a variant runs for about 0.2 ms at a time, or once if one run takes longer. Most such times have no garbage collection in them, " +
+	"but with bodies of 1 MiB and in parallel many do. " +
 	"Bytes and allocations are per request and, over loopback, include the server's, which is the same for all."
 
 const aheadText = "By time and bytes where the whole confidence interval of the paired ratio is below 0.97, by other figures where they are " +
