@@ -58,10 +58,8 @@ func withField(t *testing.T, found *bool, to bool) {
 }
 
 func TestIsBackgroundIsTrueOfTheBackgroundAlone(t *testing.T) {
-	cancelled, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	for _, other := range []context.Context{
-		noContext, context.TODO(), cancelled, context.WithoutCancel(context.Background()),
+		noContext, context.TODO(), t.Context(), context.WithoutCancel(context.Background()),
 		context.WithValue(context.Background(), plainKey{}, 1),
 		struct{ context.Context }{context.Background()},
 	} {
