@@ -19,9 +19,9 @@ import (
 // request alone: a request made with the same context begins its own.
 //
 // A request of which nothing has to be remembered beforehand (see isUntouched,
-// isLight and policy) gets an execution only when its first attempt fails. Most others need
-// no more than these 80 bytes, which also serve as the contexts of the raw
-// requests and as the memory of the attempts.
+// isLight and policy) gets an execution only when its first attempt fails. Most
+// others need no more than these 80 bytes, which also serve as the contexts of
+// the raw requests and as the memory of the attempts.
 type execution struct {
 	context.Context // the caller's
 
