@@ -25,7 +25,7 @@ func beforeRequest(c *resty.Client, r *resty.Request) error {
 	}
 	hideShown(r)
 	background := isBackground(r.Context())
-	var before *execution
+	var before *execution // that lastExecution finds; mostly it need not be asked
 	if r.RawRequest != nil || !background || underWay(r.Method) != nil {
 		if before = lastExecution(r); before != nil && before.phase() != done {
 			return before.resume(c)

@@ -230,7 +230,7 @@ func (p *policy) lateExecution(r *resty.Request) *execution {
 	e := p.newExecution(r, bare)
 	e.set(late, true)
 	e.set(secure, r.RawRequest.URL.Scheme == "https")
-	if ctx != context.Background() {
+	if !isBackground(ctx) {
 		r.SetContext(&covered{execution: e, values: ctx})
 	}
 	return e
@@ -264,7 +264,7 @@ func (e *execution) extra() *extras {
 func (p *policy) isLight(c *resty.Client, r *resty.Request) bool {
 	switch {
 	case p.shape == whole, r.Error != nil, r.Result != nil && (p.onAttempt || p.retriesSuccess()),
-		len(requestConditionsField.of(r)) > 0, savesField.of(r), isMultipart(r), r.Body == http.NoBody, holds(c, r):
+		hasConditions(r), savesField.of(r), isMultipart(r), r.Body == http.NoBody, holds(c, r):
 		return false
 	}
 	return p.repeats(r.Method)

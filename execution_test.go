@@ -423,13 +423,18 @@ func TestWhatATargetChangesIsForThatAttempt(t *testing.T) {
 	}
 }
 
+// unavailable answers 503 and keeps the bodies of what it is sent.
+func unavailable(bodies *[]string) httpmock.Responder {
+	return func(r *http.Request) (*http.Response, error) {
+		all, err := io.ReadAll(r.Body)
+		*bodies = append(*bodies, string(all))
+		return httpmock.NewStringResponse(503, ""), err
+	}
+}
+
 func TestAValueIsEncodedAnewWhenOnAttemptHasChangedIt(t *testing.T) {
 	var bodies []string
-	c := mocked(func(r *http.Request) (*http.Response, error) {
-		all, _ := io.ReadAll(r.Body)
-		bodies = append(bodies, string(all))
-		return httpmock.NewStringResponse(503, ""), nil
-	})
+	c := mocked(unavailable(&bodies))
 	install(t, c, constant(0), onAttempt(func(a restyretry.Attempt) error {
 		a.Request.Body.(map[string]any)["n"] = a.Number
 		return nil
@@ -553,11 +558,7 @@ func TestACurlCommandOfAPlainRequestHasItsBody(t *testing.T) {
 
 func TestAReaderOfALaterMiddlewareIsSentInEveryAttempt(t *testing.T) {
 	var bodies []string
-	c := mocked(func(r *http.Request) (*http.Response, error) {
-		all, _ := io.ReadAll(r.Body)
-		bodies = append(bodies, string(all))
-		return httpmock.NewStringResponse(503, ""), nil
-	})
+	c := mocked(unavailable(&bodies))
 	install(t, c, constant(0))
 	c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
 		if r.Attempt == 1 {
@@ -579,11 +580,7 @@ func TestAReaderIsSentFromWhereItStoodWhateverIsReadOfIt(t *testing.T) {
 			"bytes": bytes.NewReader([]byte(text)), "string": strings.NewReader(text), "buffer": bytes.NewBufferString(text),
 		} {
 			var bodies []string
-			c := mocked(func(r *http.Request) (*http.Response, error) {
-				all, err := io.ReadAll(r.Body)
-				bodies = append(bodies, string(all))
-				return httpmock.NewStringResponse(503, ""), err
-			})
+			c := mocked(unavailable(&bodies))
 			install(t, c, constant(0), onAttempt(func(a restyretry.Attempt) error {
 				_, err := body.Read(make([]byte, a.Number))
 				return err

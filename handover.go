@@ -89,8 +89,7 @@ var methodsCross = sync.OnceValue(func() (same bool) {
 func (e *execution) canCross(c *resty.Client) bool {
 	r := e.request
 	return r.Context() == context.Context(e) && (r.Body == nil || r.Body == http.NoBody) && // else it may be marshalled
-		!isMultipart(r) && !isTraced(c, r) && isLastMiddleware(c) && hookOf(c) == ourHook &&
-		!hasForeignConditions(c, r) && e.policy.plugin.alone && methodsCross()
+		!isMultipart(r) && !isTraced(c, r) && isUntouched(c) && !hasConditions(r) && e.policy.plugin.alone && methodsCross()
 }
 
 // noContext makes Resty think that there is none. Linters refuse a plain nil.

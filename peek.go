@@ -114,8 +114,11 @@ func hookOf(c *resty.Client) hookOwner {
 // hasForeignConditions reports whether a condition that Install has not seen
 // may ask for a retry of r.
 func hasForeignConditions(c *resty.Client, r *resty.Request) bool {
-	return len(c.RetryConditions) != 1 || len(requestConditionsField.of(r)) > 0
+	return len(c.RetryConditions) != 1 || hasConditions(r)
 }
+
+// hasConditions reports whether r has retry conditions of its own.
+func hasConditions(r *resty.Request) bool { return len(requestConditionsField.of(r)) > 0 }
 
 // isFirst reports whether hook is the first in a list.
 func isFirst(list []resty.ErrorHook, hook resty.ErrorHook) bool {

@@ -36,6 +36,8 @@ func TestThisRestyHasAllFieldsThatAreLookedAt(t *testing.T) {
 }
 
 func TestSetContextDoesWhatWithContextDoes(t *testing.T) {
+	before := rawContextField
+	t.Cleanup(func() { rawContextField = before })
 	ctx := context.WithValue(context.Background(), plainKey{}, "value")
 	for _, found := range []bool{true, false} {
 		hr, err := http.NewRequest(http.MethodGet, "http://api.test/x", http.NoBody)
@@ -43,18 +45,11 @@ func TestSetContextDoesWhatWithContextDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := hr.WithContext(ctx)
-		withField(t, &rawContextField.found, found)
+		rawContextField.found = found
 		if setContext(hr, ctx); !reflect.DeepEqual(hr, want) || hr.Context() != ctx {
 			t.Errorf("field found: %v: %+v, not %+v", found, hr, want)
 		}
 	}
-}
-
-// withField sets what was found for the rest of the test.
-func withField(t *testing.T, found *bool, to bool) {
-	before := *found
-	*found = to
-	t.Cleanup(func() { *found = before })
 }
 
 func TestIsBackgroundIsTrueOfTheBackgroundAlone(t *testing.T) {
