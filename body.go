@@ -2,201 +2,319 @@ package restyretry
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"io"
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry/internal/replay"
+	"github.com/restyretry/restyretry/internal/restyfields"
 )
 
-// A body gives every attempt of a request an independent reader of the same
-// bytes. Nothing is ever rewound: the transport may still be sending the body
-// of an attempt whose response came early.
-type body struct {
-	given any                           // Request.Body as the caller set it
-	open  func() (io.ReadCloser, error) // a reader of the whole
-	size  int64                         // -1: not known
-	tape  *tape                         // of a reader that can be read only once
-	once  bool                          // given is such a reader
-	loan  *loan                         // of memory of the caller's
-	made  bool                          // by Resty, for the first attempt
+// A payload is what the attempts of a call send. Resty would read the body of
+// the first attempt, and send what is left of it in the next. So it does not get
+// to see it: the raw request gets a reader of its own for each attempt.
+type payload struct {
+	body  *body   // of the attempt under way; nil for none, and for one that Resty makes
+	held  []*body // all that are the caller's: OnAttempt may set several
+	parts int     // multipart readers, which Resty reads
 
-	contentType string // of that attempt
-	form        url.Values
+	hiding   bool // Resty sees shown in place of the request's own body,
+	hidden   any  // which is this
+	shown    any
+	others   bool  // middlewares come after ours
+	theirs   *body // what one of them has made of the body in an earlier attempt
+	noAccept bool  // the first attempt had no Accept header
 }
 
-// hold returns the body of a request if it is of a kind that this package
-// sends itself, or nil where it is left to Resty: a value to be encoded, a form,
-// multipart data, none at all.
-func hold(c *resty.Client, r *resty.Request, limit int64) *body {
-	if !sendsBody(c, r) || isMultipart(r) || len(r.FormData)+len(c.FormData) > 0 {
+// A body is one that every attempt can send: the caller's, or what Resty has made
+// for an earlier attempt.
+type body struct {
+	given  any          // Request.Body as the caller set it
+	replay *replay.Body // nil for one that Resty has made
+
+	getBody func() (io.ReadCloser, error)
+	size    int64
+	content http.Header // the Content-* fields that belong to it
+	form    url.Values
+}
+
+// takeBody takes the body of the coming attempt out of Resty's hands. earlier is
+// the request's call before this one, if it is used again.
+func (c *call) takeBody(earlier *call) error {
+	if !sendsBody(c.client, c.request) {
 		return nil
 	}
-	b := bodyOf(r.Body, limit)
-	if b != nil {
-		b.given = r.Body
+	if c.payload == nil {
+		c.payload = &payload{parts: restyfields.MultipartReaders(c.request)}
 	}
-	return b
+	c.payload.others = !isLastMiddleware(c.client)
+	if err := c.chooseBody(earlier.sent()); err != nil {
+		return err
+	}
+	return c.hideBody()
 }
 
-func bodyOf(given any, limit int64) *body {
-	switch v := given.(type) {
-	case []byte:
-		if v == nil {
-			return nil // an error of Resty's
-		}
-		return borrowed(bytes.NewReader(v))
-	case string:
-		return memory(int64(len(v)), func() io.Reader { return strings.NewReader(v) })
-	case *bytes.Buffer:
-		return borrowed(bytes.NewReader(v.Bytes()))
-	case *bytes.Reader:
-		return borrowed(v)
-	case *strings.Reader:
-		start := *v
-		return memory(int64(start.Len()), func() io.Reader { own := start; return &own })
-	case io.Reader:
-		if v == http.NoBody {
+// sent is the payload of a call, or nil without one.
+func (c *call) sent() *payload {
+	if c == nil {
+		return nil
+	}
+	return c.payload
+}
+
+// chooseBody finds the body to send: the one of the attempt before, unless
+// OnAttempt has set another.
+func (c *call) chooseBody(earlier *payload) error {
+	p, r := c.payload, c.request
+	if p.theirs != nil && !sameBody(r.Body, p.theirs.given) {
+		p.theirs = nil // OnAttempt has set another body
+	}
+	if p.body.isMade() {
+		switch {
+		case restyfields.IsMultipart(r) && p.parts > 0:
+			return p.body.sameParts(r, p.parts)
+		case !c.policy.onAttempt:
 			return nil
 		}
-		if b := sectionOf(v); b != nil {
+		p.body = nil // somebody may have changed it; Resty makes it again
+	}
+	switch {
+	case p.body.isOf(r.Body):
+	case earlier != nil && earlier.parts > 0 && restyfields.IsMultipart(r):
+		p.body = earlier.body
+		return p.body.sameParts(r, earlier.parts)
+	default:
+		p.body = c.held(earlier)
+	}
+	if p.body == nil {
+		return nil
+	}
+	if !p.body.isReplayable() {
+		return errors.New("restyretry: Body is a reader that this request has sent before, and longer than MaxReplay")
+	}
+	p.body.replay.Begin()
+	return nil
+}
+
+// held returns the caller's body if it is of a kind that is sent here, or nil
+// where it is left to Resty: a value to be encoded, a form, multipart data, none
+// at all. A reader that can be read only once may have been seen before: OnAttempt
+// may set several in turn, and a request may be used again.
+func (c *call) held(earlier *payload) *body {
+	p, r := c.payload, c.request
+	if restyfields.IsMultipart(r) || len(r.FormData)+len(c.client.FormData) > 0 {
+		return nil
+	}
+	seen := p.held
+	if earlier != nil {
+		seen = slices.Concat(seen, earlier.held)
+	}
+	for _, b := range seen {
+		if b.replay.OneShot() && b.isOf(r.Body) {
+			p.hold(b)
 			return b
 		}
-		t := &tape{source: v, limit: limit}
-		return &body{open: t.open, size: -1, tape: t, once: true}
-	default:
+	}
+	own := replay.Of(r.Body, c.policy.MaxReplay)
+	if own == nil {
 		return nil
 	}
-}
-
-func memory(size int64, open func() io.Reader) *body {
-	return &body{size: size, open: func() (io.ReadCloser, error) {
-		if size == 0 {
-			return http.NoBody, nil
-		}
-		r := open()
-		if c, ok := r.(io.ReadCloser); ok {
-			return c, nil
-		}
-		return io.NopCloser(r), nil
-	}}
-}
-
-// smallBody is what net/http sends together with the header, in one write, if it
-// sees that the body is in memory. It does not see it in a loan.
-const smallBody = 4 << 10
-
-// borrowed is memory that the caller may write to when the request is over.
-func borrowed(from *bytes.Reader) *body {
-	start := *from // the caller may read on
-	if size := start.Len(); size <= smallBody {
-		return memory(int64(size), func() io.Reader {
-			own, rest := make([]byte, size), start
-			_, _ = rest.Read(own)
-			return bytes.NewReader(own)
-		})
-	}
-	loan := &loan{}
-	b := memory(int64(from.Len()), func() io.Reader { return loan.reader(start) })
-	b.loan = loan
+	b := &body{given: r.Body, replay: own}
+	p.hold(b)
 	return b
 }
 
-// sectionOf returns the rest of a file, or of anything else that can be read at
-// several places at once. It is nil for pipes, and for files of unknown length
-// such as those below /proc.
-func sectionOf(v io.Reader) *body {
-	at, ok := v.(interface {
-		io.ReaderAt
-		io.Seeker
-	})
-	if !ok {
-		return nil
+func (p *payload) hold(b *body) {
+	if !slices.Contains(p.held, b) {
+		p.held = append(p.held, b)
 	}
-	if f, ok := v.(*os.File); ok {
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-			return nil
-		}
-	}
-	start, err := at.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return nil
-	}
-	end, err := at.Seek(0, io.SeekEnd)
-	if _, back := at.Seek(start, io.SeekStart); err != nil || back != nil || end <= start {
-		return nil
-	}
-	return memory(end-start, func() io.Reader { return io.NewSectionReader(at, start, end-start) })
 }
 
-// visible is what Resty and the middlewares after ours get to see of the body
-// until the raw request is made, if it is in memory; or nil. Resty copies it.
-func (b *body) visible() any {
-	switch b.given.(type) {
-	case []byte, string:
-		return b.given
-	case *bytes.Buffer, *bytes.Reader, *strings.Reader:
-		own, _ := b.open()
-		return own
+// hideBody lets Resty see as much of the body as it needs.
+func (c *call) hideBody() error {
+	p, r := c.payload, c.request
+	ours := hasOurHook(c.client)
+	switch {
+	case p.body == nil && r.Body == nil:
+		// Resty would put it there itself, and leave it. And a request that is used
+		// again may still point to a buffer that Resty has given to another request
+		// since, and would send what is in there.
+		p.show(r, http.NoBody)
+	case p.body == nil:
+		p.show(r, r.Body)
+	case p.body.isMade() && !ours:
+		p.body = nil // Resty makes it again
+		p.show(r, r.Body)
+	case p.body.isMade() && r.Debug && r.Body != nil:
+		p.show(r, r.Body)
+	case p.body.isMade():
+		p.show(r, http.NoBody)
+	case !ours:
+		return errHookReplaced
+	case r.Debug || p.others:
+		p.show(r, p.body.visible())
 	default:
-		return nil
+		p.show(r, http.NoBody)
+	}
+	return nil
+}
+
+// show lets Resty see this body in place of the request's own.
+func (p *payload) show(r *resty.Request, shown any) {
+	p.hidden, p.shown, p.hiding = r.Body, shown, true
+	r.Body = shown
+}
+
+// putBodyBack gives the request its own body back.
+func (c *call) putBodyBack() {
+	if p := c.payload; p != nil && p.hiding {
+		c.request.Body = p.hidden
+		p.hidden, p.shown, p.hiding = nil, nil, false
 	}
 }
 
-// put makes b the body of a raw request.
-func (b *body) put(hr *http.Request) error {
-	if hr.Header.Get("Content-Length") != "" && b.size < 0 {
-		if err := b.readAll(); err != nil { // SetContentLength asks for it
-			return err
-		}
+// putBody gives the raw request of an attempt its body.
+//
+// What a middleware after ours has made of the body is sent in later attempts as
+// well, with the header fields that belong to it: it may do so only once, or only
+// where a header field of its own is not there yet.
+func (c *call) putBody(hr *http.Request) error {
+	p := c.payload
+	if p == nil || !p.hiding {
+		return nil
 	}
-	own, err := b.open()
+	c.keepAccept(hr)
+	replaced, err := p.isReplaced(c.request.Body, hr)
 	if err != nil {
 		return err
 	}
-	hr.Body, hr.GetBody, hr.ContentLength = own, b.open, b.size
-	if hr.Header.Get("Content-Length") != "" {
-		hr.Header.Set("Content-Length", strconv.FormatInt(b.size, 10))
-	}
+	c.putBodyBack()
 	switch {
-	case b.made:
-		hr.Header.Set("Content-Type", b.contentType) // the boundary, of multipart data
-	case hr.Header.Get("Content-Type") == "":
+	case replaced:
+		p.theirs = madeByResty(hr, c.request)
+		return nil
+	case p.theirs != nil:
+		return p.theirs.putMade(hr)
+	case p.body.isMade():
+		return p.body.putMade(hr)
+	case p.body != nil:
+		return p.body.put(hr)
+	}
+	dropEmptyBody(hr)
+	if !p.others || restyfields.IsMultipart(c.request) { // otherwise it is made anew each time
+		p.body = madeByResty(hr, c.request)
+	}
+	return nil
+}
+
+// keepAccept keeps Resty from adding an Accept header from the second attempt on.
+// It derives one from the Content-Type that it has found out in the first.
+func (c *call) keepAccept(hr *http.Request) {
+	switch accept := hr.Header.Get("Accept"); {
+	case c.number.Load() == 1:
+		c.payload.noAccept = accept == ""
+	case c.payload.noAccept && accept == hr.Header.Get("Content-Type"):
+		hr.Header.Del("Accept")
+	}
+}
+
+// isReplaced reports whether a middleware after ours has replaced the body, which
+// now is this. It has to have seen it then.
+func (p *payload) isReplaced(now any, hr *http.Request) (bool, error) {
+	empty := p.shown == any(http.NoBody)
+	switch {
+	case !p.others, sameBody(now, p.shown):
+		return false, nil
+	case now == nil && empty && hr.ContentLength == 0: // SetContentLength made Resty read it
+		return false, nil
+	case empty && p.body != nil && !p.body.isMade():
+		return false, errors.New("restyretry: a middleware has replaced a body that is streamed, and that it could not read: register it before Install")
+	default:
+		return true, nil
+	}
+}
+
+// finish lets go of what the bodies came from.
+func (p *payload) finish() {
+	if p == nil {
+		return
+	}
+	for _, b := range p.held {
+		b.replay.Finish()
+	}
+}
+
+// put makes the caller's body that of a raw request.
+func (b *body) put(hr *http.Request) error {
+	counted := hr.Header.Get("Content-Length") != "" // SetContentLength asks for it
+	if counted && b.replay.Size() < 0 {
+		if err := b.replay.ReadAll(); err != nil {
+			return err
+		}
+	}
+	own, err := b.replay.Open()
+	if err != nil {
+		return err
+	}
+	hr.Body, hr.GetBody, hr.ContentLength = own, b.replay.Open, b.replay.Size()
+	if counted {
+		hr.Header.Set("Content-Length", strconv.FormatInt(b.replay.Size(), 10))
+	}
+	if hr.Header.Get("Content-Type") == "" {
 		hr.Header.Set("Content-Type", resty.DetectContentType(b.given))
 	}
 	return nil
 }
 
-func (b *body) readAll() error {
-	all, err := io.ReadAll(b.tape.source)
+// putMade makes a body that Resty has made that of another raw request.
+func (b *body) putMade(hr *http.Request) error {
+	own, err := b.getBody()
 	if err != nil {
 		return err
 	}
-	in := memory(int64(len(all)), func() io.Reader { return bytes.NewReader(all) })
-	b.open, b.size, b.tape = in.open, in.size, nil
+	hr.Body, hr.GetBody, hr.ContentLength = own, b.getBody, b.size
+	maps.Copy(hr.Header, b.content)
 	return nil
 }
 
-// replayable reports whether the body can be sent once more.
-func (b *body) replayable() bool { return b == nil || b.tape == nil || b.tape.replayable() }
+// isMade reports whether Resty has made b for an earlier attempt.
+func (b *body) isMade() bool { return b != nil && b.replay == nil }
 
-// finish lets go of what the body came from. While the caller is streaming the
-// response, the body may still be being sent.
-func (b *body) finish(streaming bool) {
-	if b.tape != nil {
-		b.tape.finish()
+// isReplayable reports whether b can be sent once more.
+func (b *body) isReplayable() bool { return b == nil || b.replay == nil || b.replay.Replayable() }
+
+// isOf reports whether b is the body that was given as this value.
+func (b *body) isOf(given any) bool { return b != nil && sameBody(b.given, given) }
+
+// sameParts returns an error if the multipart data of r cannot be b, which was
+// made of so many readers.
+func (b *body) sameParts(r *resty.Request, parts int) error {
+	if b == nil || parts != restyfields.MultipartReaders(r) || !maps.EqualFunc(b.form, r.FormData, slices.Equal) {
+		return errors.New("restyretry: the multipart readers have been read for an earlier attempt or use of this request; set all parts on a new request")
 	}
-	if b.loan != nil && !streaming {
-		b.loan.recall()
+	return nil
+}
+
+// visible is what Resty and the middlewares after ours get to see of the body
+// until the raw request is made: all of it if it is in memory, or nothing.
+func (b *body) visible() any {
+	switch b.given.(type) {
+	case []byte, string:
+		return b.given
+	case *bytes.Buffer, *bytes.Reader, *strings.Reader:
+		if own, err := b.replay.Open(); err == nil {
+			return own
+		}
 	}
+	return http.NoBody
 }
 
 // madeByResty is the body that Resty made for an attempt, for those to come, or
@@ -205,10 +323,13 @@ func madeByResty(hr *http.Request, r *resty.Request) *body {
 	if hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil {
 		return nil
 	}
-	return &body{
-		open: hr.GetBody, size: hr.ContentLength, made: true,
-		contentType: hr.Header.Get("Content-Type"), form: cloneValues(r.FormData),
+	content := make(http.Header)
+	for name, values := range hr.Header {
+		if strings.HasPrefix(name, "Content-") {
+			content[name] = values
+		}
 	}
+	return &body{given: r.Body, getBody: hr.GetBody, size: hr.ContentLength, content: content, form: cloneValues(r.FormData)}
 }
 
 // sendsBody reports whether Resty sends the body of a request with this method.
@@ -225,9 +346,6 @@ func sendsBody(c *resty.Client, r *resty.Request) bool {
 
 // sameBody reports whether a and b are the same body, not merely an equal one.
 func sameBody(a, b any) bool {
-	if a == any(http.NoBody) || b == any(http.NoBody) { // most often, and reflection takes longer
-		return a == b
-	}
 	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
 	if !va.IsValid() || !vb.IsValid() {
 		return va.IsValid() == vb.IsValid()
@@ -243,129 +361,6 @@ func sameBody(a, b any) bool {
 	default:
 		return va.Comparable() && va.Equal(vb)
 	}
-}
-
-// A sending is what a request sends.
-type sending struct {
-	body     *body   // what this package sends, or nil
-	held     []*body // every body of its own that it has had: OnAttempt may set several
-	parts    int     // multipart readers, which Resty reads
-	hiding   bool    // Resty sees shown in place of the request's own Body,
-	hidden   any     // which is this
-	shown    any
-	noAccept bool // the first attempt had no Accept header
-}
-
-// holds reports whether the state of r has a body to keep.
-func holds(c *resty.Client, r *resty.Request) bool {
-	switch r.Body.(type) {
-	case nil:
-		return r.RawRequest != nil && sendsBody(c, r) // see takeBody
-	case []byte, string, io.Reader:
-		return sendsBody(c, r)
-	default:
-		return false
-	}
-}
-
-// takeBody takes the body of the coming attempt out of Resty's hands. before is
-// of the execution that the request was in earlier, if it is used again.
-func (e *execution) takeBody(c *resty.Client, before *extras) error {
-	r := e.request
-	e.unhide()
-	if err := e.chooseBody(c, before); err != nil {
-		return err
-	}
-	switch ours := hookOf(c) == ourHook; {
-	case !sendsBody(c, r):
-	case e.body == nil:
-		if r.Body == nil {
-			// Resty would put it there itself, and leave it. And a request that is
-			// used again may still point to a buffer that Resty has given to another
-			// request since, and would send what is in there.
-			e.hide(http.NoBody)
-		}
-	case e.body.made:
-		if !ours {
-			e.body = nil // Resty makes it again
-		} else if r.Body == nil || !r.Debug {
-			e.hide(http.NoBody)
-		}
-	case !ours:
-		return errHookReplaced
-	case r.Debug || !isLastMiddleware(c):
-		e.hide(cmp.Or(e.body.visible(), any(http.NoBody)))
-	default:
-		e.hide(http.NoBody)
-	}
-	return nil
-}
-
-// chooseBody finds the body to send: the one it has, unless OnAttempt has set
-// another.
-func (e *execution) chooseBody(c *resty.Client, before *extras) error {
-	r := e.request
-	if e.body != nil && e.body.made {
-		switch {
-		case isMultipart(r) && e.parts > 0:
-			return e.body.sameParts(r, e.parts)
-		case !e.policy.onAttempt:
-			return nil
-		}
-		e.body = nil // OnAttempt may have changed it; Resty makes it again
-	}
-	switch {
-	case e.body.isOf(r.Body):
-	case before != nil && before.parts > 0 && isMultipart(r):
-		e.body = before.body
-		return before.body.sameParts(r, before.parts)
-	default:
-		if e.body = e.readerOf(r.Body, before); e.body == nil {
-			e.body = hold(c, r, e.policy.MaxReplay)
-		}
-		if e.body != nil && !slices.Contains(e.held, e.body) {
-			e.held = append(e.held, e.body)
-		}
-	}
-	if !e.body.replayable() {
-		return errors.New("restyretry: Body is a reader that this request has sent before, and longer than MaxReplay")
-	}
-	return nil
-}
-
-// readerOf returns the body of a reader that can be read only once and has been
-// seen before: OnAttempt may set several in turn, and a request may be used
-// again.
-func (e *execution) readerOf(given any, before *extras) *body {
-	known := e.held
-	if before != nil {
-		known = slices.Concat(known, before.held)
-	}
-	for _, b := range known {
-		if b.once && b.isOf(given) {
-			return b
-		}
-	}
-	return nil
-}
-
-// sameParts returns an error if the multipart data of r cannot be b, which was
-// made of so many readers.
-func (b *body) sameParts(r *resty.Request, parts int) error {
-	if b == nil || parts != partsOf(r) || !maps.EqualFunc(b.form, r.FormData, slices.Equal) {
-		return errors.New("restyretry: the multipart readers have been read for an earlier attempt or use of this request; set all parts on a new request")
-	}
-	return nil
-}
-
-// isOf reports whether b is the body that was given as this value.
-func (b *body) isOf(given any) bool { return b != nil && sameBody(b.given, given) }
-
-// hide lets Resty see something else than the request's body until the raw
-// request has been made.
-func (e *execution) hide(shown any) {
-	e.hidden, e.shown, e.hiding = e.request.Body, shown, true
-	e.request.Body = shown
 }
 
 // A shownBody stands in for a reader while Resty makes a curl command, for which
@@ -385,8 +380,10 @@ func showBody(c *resty.Client, r *resty.Request) {
 		return
 	}
 	shown := &shownBody{Reader: http.NoBody, given: r.Body}
-	if b := bodyOf(r.Body, 0); b != nil && !b.once {
-		shown.Reader, _ = b.open()
+	if b := replay.Of(r.Body, 0); b != nil && !b.OneShot() {
+		if own, err := b.Open(); err == nil {
+			shown.Reader = own
+		}
 	}
 	r.Body = shown
 }
@@ -398,17 +395,9 @@ func hideShown(r *resty.Request) {
 	}
 }
 
-// forgetNoBody undoes what Resty does to a request without a body. A request
-// whose caller set http.NoBody begins with a whole execution, which puts it back.
-func forgetNoBody(r *resty.Request) {
-	if r.Body == http.NoBody {
-		r.Body = nil
-	}
-}
-
-// forgetEmpty undoes what Resty makes of a missing body: a reader of nothing,
+// dropEmptyBody undoes what Resty makes of a missing body: a reader of nothing,
 // which net/http would send in chunks.
-func forgetEmpty(hr *http.Request) {
+func dropEmptyBody(hr *http.Request) {
 	if hr.ContentLength != 0 || hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil {
 		return
 	}
@@ -417,81 +406,16 @@ func forgetEmpty(hr *http.Request) {
 		return
 	}
 	if n, err := body.Read(make([]byte, 1)); n == 0 && err == io.EOF {
-		hr.Body, hr.GetBody = http.NoBody, noBody
+		hr.Body, hr.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
 	}
 }
 
-func noBody() (io.ReadCloser, error) { return http.NoBody, nil }
-
-// unhide puts the request's own body back.
-func (e *execution) unhide() {
-	if e.hiding {
-		e.request.Body = e.hidden
-		e.hidden, e.shown, e.hiding = nil, nil, false
-	}
-}
-
-// putBody gives the raw request of an attempt its body.
-func (e *execution) putBody(c *resty.Client, hr *http.Request) error {
-	if e.number() > 1 && e.noAccept && hr.Header.Get("Accept") == hr.Header.Get("Content-Type") {
-		// Resty derives it from the Content-Type that it found out the first time.
-		hr.Header.Del("Accept")
-	}
-	if e.body == nil {
-		forgetEmpty(hr)
-	}
-	theirs, err := e.isReplaced(hr)
-	if !theirs {
-		e.unhide()
-	}
-	if err != nil || e.body == nil || theirs || !sendsBody(c, e.request) {
-		return err
-	}
-	return e.body.put(hr)
-}
-
-// isReplaced reports whether the body of the raw request is what a middleware
-// after ours has made of ours, which then has to have seen it.
-func (e *execution) isReplaced(hr *http.Request) (bool, error) {
-	if !e.hiding || e.body == nil {
-		return false, nil
-	}
-	now, hidden := e.request.Body, e.shown == any(http.NoBody)
-	if now == nil { // SetContentLength made Resty read it
-		if !hidden {
-			return true, nil
-		}
-		now = e.shown
-		if hr.ContentLength > 0 {
-			now = hr.Body
+// hasField also sees a name that was set verbatim, in other letters.
+func hasField(h http.Header, name string) bool {
+	for key, values := range h {
+		if strings.EqualFold(key, name) && len(values) > 0 && values[0] != "" {
+			return true
 		}
 	}
-	if sameBody(now, e.shown) {
-		return false, nil
-	}
-	if hidden && !e.body.made {
-		return true, errors.New("restyretry: a middleware has replaced a body that is streamed, and that it could not read: register it before Install")
-	}
-	return true, nil
-}
-
-// keepBody remembers the body that Resty made for the attempt that has ended.
-func (e *execution) keepBody() {
-	if e.body == nil && !(e.is(handed) && e.shape == whole) { // otherwise preRequest has, before PreRequest could replace it
-		e.body = madeByResty(e.request.RawRequest, e.request)
-	}
-}
-
-// canSendAgain reports whether the body of the attempt that has ended can be
-// sent once more. Without our pre-request hook, multipart data cannot: Resty has
-// read its parts.
-func (e *execution) canSendAgain() bool {
-	x := e.known()
-	return (x == nil || x.body.replayable()) && (!isMultipart(e.request) || isHooked(e.request))
-}
-
-// isHooked reports whether our pre-request hook has had the raw request of the
-// last attempt of r.
-func isHooked(r *resty.Request) bool {
-	return r.RawRequest != nil && r.Attempt > 0 && r.RawRequest.Context().Value(hookedKey{}) != nil
+	return false
 }

@@ -10,101 +10,62 @@ import (
 	"time"
 )
 
-// A plainAttempt is the context of the raw request of a first attempt that has
-// no execution.
-type plainAttempt struct {
-	context.Context
-	policy *policy
+// A requestContext is the context of the Resty request during a call. It ends
+// with the caller's, and not with one that a middleware has made for an attempt,
+// whose values it keeps: Resty takes the end of the request's context for the
+// caller's wish. While Resty has an attempt under way it does not end, or Resty
+// would return without having asked our condition. And it ends when stop says
+// so, which ends Resty's loop.
+type requestContext struct {
+	call   *call
+	values context.Context // the caller's, or what a middleware has made of it
+
+	stopped atomic.Bool
+	final   error // once stopped
 }
 
-func (a *plainAttempt) Value(key any) any {
-	switch key {
-	case attemptKey{}:
-		return uint8(1)
-	case plainKey{}:
-		return a.policy
-	case hookedKey{}:
-		return true
-	}
-	return a.Context.Value(key)
-}
+func (c *requestContext) Deadline() (time.Time, bool) { return c.call.ctx.Deadline() }
 
-// plainIn returns the context of a plain attempt with the values of ctx, which
-// is Resty's for the trace if it is any.
-func (p *policy) plainIn(ctx context.Context) *plainAttempt {
-	if isBackground(ctx) {
-		return &p.plain
-	}
-	return &plainAttempt{Context: ctx, policy: p}
-}
-
-// An attemptContext is the context of the raw request of an attempt.
-type attemptContext struct {
-	context.Context
-	execution *execution
-	number    uint8
-	timeout   *timeout
-	wire      *wire
-}
-
-func (a *attemptContext) Value(key any) any {
-	return a.execution.valueIn(a.Context, a.number, key)
-}
-
-// A firstAttempt and a secondAttempt are an execution as the context of the raw
-// request of that attempt. Most requests have no more attempts than these two,
-// and so no need for an attemptContext. Neither ends when the execution is
-// stopped.
-type (
-	firstAttempt  execution
-	secondAttempt execution
-)
-
-func (a *firstAttempt) Value(key any) any  { return (*execution)(a).valueIn(a.Context, 1, key) }
-func (a *secondAttempt) Value(key any) any { return (*execution)(a).valueIn(a.Context, 2, key) }
-
-// valueIn is the value of a key in the context of an attempt that has been made
-// of parent.
-func (e *execution) valueIn(parent context.Context, attempt uint8, key any) any {
-	switch key {
-	case executionKey{}:
-		return e
-	case attemptKey{}:
-		return attempt
-	case hookedKey{}:
-		return true
-	}
-	return parent.Value(key)
-}
-
-func (e *execution) Value(key any) any {
-	switch key {
-	case executionKey{}:
-		return e
-	case attemptKey{}:
-		if e.phase() != done {
-			return uint8(e.number())
-		}
-	case hookedKey{}: // the caller's context may be that of a raw request
-		if e.phase() != done {
-			return nil
-		}
-	}
-	return e.Context.Value(key)
-}
-
-func (e *execution) Done() <-chan struct{} {
-	if e.phase() == stopped {
+func (c *requestContext) Done() <-chan struct{} {
+	switch {
+	case c.stopped.Load() && !c.call.over.Load():
 		return closed
+	case c.call.sending.Load():
+		return nil
+	default:
+		return c.call.ctx.Done()
 	}
-	return e.Context.Done()
 }
 
-func (e *execution) Err() error {
-	if e.phase() == stopped {
-		return e.final
+func (c *requestContext) Err() error {
+	switch {
+	case c.stopped.Load() && !c.call.over.Load():
+		return c.final
+	case c.call.sending.Load():
+		return nil
+	default:
+		return c.call.ctx.Err()
 	}
-	return e.Context.Err()
+}
+
+func (c *requestContext) Value(key any) any {
+	if c.call.over.Load() {
+		return c.values.Value(key)
+	}
+	switch key {
+	case callKey{}:
+		return c.call
+	case numberKey{}:
+		return int(c.call.number.Load())
+	default:
+		return c.values.Value(key)
+	}
+}
+
+// stop makes the context end with an error, which may be nil.
+func (c *requestContext) stop(final error) {
+	c.final = final
+	c.stopped.Store(true)
 }
 
 var closed = func() chan struct{} {
@@ -113,92 +74,84 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-// cover makes the request's context end when the caller's does and not with one
-// that a middleware has made for the attempt, whose values it keeps. Resty takes
-// the end of the request's context for the caller's wish.
-func (e *execution) cover() {
-	switch ctx := e.request.Context().(type) {
-	case *execution:
-		if ctx == e {
-			return
-		}
-	case *covered:
-		if ctx.execution == e {
-			return
-		}
+// cover puts a context of ours over one that a middleware or Resty's trace has
+// made for the attempt.
+func (c *call) cover() {
+	if own, ok := c.request.Context().(*requestContext); !ok || own.call != c {
+		c.request.SetContext(&requestContext{call: c, values: c.request.Context()})
 	}
-	e.request.SetContext(&covered{execution: e, values: e.request.Context()})
 }
 
 // stayInContext makes up for a callback that has replaced the request's context
 // instead of deriving from it.
-func (e *execution) stayInContext() {
-	if e.request.Context().Value(executionKey{}) != any(e) {
-		e.cover()
+func (c *call) stayInContext() {
+	if callIn(c.request.Context()) != c {
+		c.cover()
 	}
 }
 
-// A covered context is an execution with the values of another context.
-type covered struct {
-	*execution
-	values context.Context
+type numberKey struct{}
+
+// An attemptContext is the context of the raw request of an attempt.
+type attemptContext struct {
+	context.Context // what Resty or a middleware has made for the attempt
+	call            *call
+	number          int
+	done            <-chan struct{}
+	wire            *wire       // for methods that are not to be repeated
+	timer           *time.Timer // of the AttemptTimeout
+	cancel          context.CancelCauseFunc
+	expired         atomic.Bool
 }
 
-func (c *covered) Value(key any) any {
-	if key == (executionKey{}) {
-		return c.execution
+// newAttemptContext makes the context of an attempt from that of its raw request.
+func (c *call) newAttemptContext(hr *http.Request) *attemptContext {
+	a := &c.first
+	if c.number.Load() > 1 {
+		a = &attemptContext{}
 	}
-	return c.values.Value(key)
+	a.Context, a.call, a.number = hr.Context(), c, int(c.number.Load())
+	if own, ok := a.Context.(*requestContext); ok && own.call == c {
+		a.Context = own.values
+	}
+	if !c.policy.repeats(hr.Method) {
+		a.wire = &wire{}
+		a.Context = a.wire.watch(a.Context)
+	}
+	if limit := c.policy.AttemptTimeout; limit > 0 {
+		a.Context, a.cancel = context.WithCancelCause(a.Context)
+		a.timer = time.AfterFunc(limit, func() {
+			a.expired.Store(true)
+			a.cancel(attemptTimeoutError(limit))
+		})
+	}
+	a.done = a.Context.Done() // while the request's context, which may be its parent, still tells
+	return a
 }
 
-// An unstopped context is an execution that stop has not ended: for the
-// callbacks that come after.
-type unstopped struct {
-	*execution
-	values context.Context
-}
+func (a *attemptContext) Done() <-chan struct{} { return a.done }
 
-func (c *unstopped) Done() <-chan struct{} { return c.execution.Context.Done() }
-func (c *unstopped) Err() error            { return c.execution.Context.Err() }
-func (c *unstopped) Value(key any) any     { return c.values.Value(key) }
-
-// A wire tells what a transport has done with a request: whether it has asked
-// for a connection, and whether it has written the header to one.
-type wire struct{ asked, wrote atomic.Bool }
-
-func (w *wire) watch(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { w.asked.Store(true) },
-		// Before the first byte leaves; WroteHeaders comes after the last.
-		WroteHeaderField: func(string, []string) { w.wrote.Store(true) },
-	})
-}
-
-// A timeout is a context that ends after a time, unless it is disarmed first:
-// the body of a raw response may be read for longer than the attempt took.
-type timeout struct {
-	context.Context
-	cancel  context.CancelCauseFunc
-	timer   *time.Timer
-	expired atomic.Bool
-}
-
-func newTimeout(parent context.Context, limit time.Duration) *timeout {
-	t := &timeout{}
-	t.Context, t.cancel = context.WithCancelCause(parent)
-	t.timer = time.AfterFunc(limit, func() {
-		t.expired.Store(true)
-		t.cancel(attemptTimeoutError(limit))
-	})
-	return t
-}
-
-// Err says "deadline exceeded" to transports that return it as it is.
-func (t *timeout) Err() error {
-	if err := t.Context.Err(); err == nil || !t.expired.Load() {
+// Err says "deadline exceeded" after an AttemptTimeout, to transports that
+// return it as it is.
+func (a *attemptContext) Err() error {
+	if err := a.call.ctx.Err(); err != nil {
+		return err
+	}
+	if err := a.Context.Err(); err == nil || !a.expired.Load() {
 		return err
 	}
 	return context.DeadlineExceeded
+}
+
+func (a *attemptContext) Value(key any) any {
+	switch key {
+	case callKey{}:
+		return a.call
+	case numberKey{}:
+		return a.number
+	default:
+		return a.Context.Value(key)
+	}
 }
 
 // attemptTimeoutError is the error of an attempt that took too long. It is a
@@ -212,20 +165,19 @@ func (attemptTimeoutError) Timeout() bool   { return true }
 func (attemptTimeoutError) Temporary() bool { return true }
 func (attemptTimeoutError) Unwrap() error   { return context.DeadlineExceeded }
 
-// release ends what an attempt holds. A response that the caller streams holds
-// it until its body is closed.
+// release ends the AttemptTimeout. A response that the caller streams keeps the
+// context until its body is closed.
 func (a *attemptContext) release(streamed *http.Response) {
-	if a == nil || a.timeout == nil {
+	if a == nil || a.timer == nil {
 		return
 	}
-	t := a.timeout
-	a.timeout = nil
-	t.timer.Stop()
+	a.timer.Stop()
+	a.timer = nil
 	if streamed == nil || streamed.Body == nil {
-		t.cancel(nil)
+		a.cancel(nil)
 		return
 	}
-	body := &releasingBody{ReadCloser: streamed.Body, release: func() { t.cancel(nil) }}
+	body := &releasingBody{ReadCloser: streamed.Body, release: func() { a.cancel(nil) }}
 	if w, ok := streamed.Body.(io.Writer); ok { // 101 Switching Protocols
 		streamed.Body = &releasingConn{releasingBody: body, Writer: w}
 		return
@@ -247,4 +199,16 @@ func (b *releasingBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.release()
 	return err
+}
+
+// A wire tells what a transport has done with a request: whether it has asked
+// for a connection, and whether it has written the header to one.
+type wire struct{ asked, wrote atomic.Bool }
+
+func (w *wire) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { w.asked.Store(true) },
+		// Before the first byte leaves; WroteHeaders comes after the last.
+		WroteHeaderField: func(string, []string) { w.wrote.Store(true) },
+	})
 }

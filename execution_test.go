@@ -87,8 +87,9 @@ func TestACurlCommandIsNoAttemptOfARefusedRequest(t *testing.T) {
 		t.Fatal("no command")
 	}
 	c.SetRateLimiter(&allows{0})
-	if _, err := r.Send(); err == nil || len(restyretry.History(r)) != 0 {
-		t.Errorf("got %v, %v", err, restyretry.History(r))
+	_, err := r.Send()
+	if history := restyretry.History(r); err == nil || len(history) != 1 || history[0].Reason != restyretry.ReasonNotSent {
+		t.Errorf("got %v, %v, want the attempt that was not sent", err, history)
 	}
 }
 

@@ -95,18 +95,6 @@ const (
 	ReasonPanic        Reason = "panic"         // a callback panicked
 )
 
-// reasons are all of them, in the order of the counters.
-var reasons = [...]Reason{
-	ReasonSucceeded, ReasonNotRetryable, ReasonUnless, ReasonMethod, ReasonAttempts, ReasonBody, ReasonDeadline,
-	ReasonElapsed, ReasonServer, ReasonServerWait, ReasonBudget, ReasonCancelled, ReasonNotSent, ReasonStopped, ReasonPanic,
-	ReasonStatus, ReasonError, ReasonCondition,
-}
-
-// A code is a Reason in one byte: its place in reasons.
-type code uint8
-
-func (r Reason) code() code { return code(slices.Index(reasons[:], r)) }
-
 // Hooks are callbacks around the attempts of a request. Each may be nil. They
 // run in the goroutine of the request. OnAttempt must not register callbacks
 // on the client: Resty holds its locks around the first attempt's.
@@ -135,20 +123,9 @@ type Hooks struct {
 
 // History returns the attempts of a request so far, the oldest first. It works
 // inside callbacks and after the request, with a nil response too.
-//
-// A request that succeeds at once is not recorded where nothing about it had to
-// be remembered: where it has no context, no query parameters, no body that is
-// read, and no option asks for it. Its single Attempt has neither Response nor
-// Took, and says that it succeeded as soon as it is sent.
 func History(r *resty.Request) []Attempt {
-	if e := lastExecution(r); e != nil {
-		return slices.Clone(e.attempts())
-	}
-	if policy := plainPolicy(r); policy != nil && !r.Time.IsZero() {
-		return []Attempt{{
-			Number: 1, Max: policy.Attempts, Method: r.RawRequest.Method, URL: redactURL(r.RawRequest.URL),
-			Request: r, Start: r.Time, Reason: ReasonSucceeded,
-		}}
+	if c := lastCall(r); c != nil {
+		return slices.Clone(c.attempts)
 	}
 	return nil
 }
@@ -158,12 +135,19 @@ func History(r *resty.Request) []Attempt {
 // (in a transport, a dialer, an httptrace) and with that of the Resty
 // request while the attempt lasts.
 func Number(ctx context.Context) int {
-	n, _ := ctx.Value(attemptKey{}).(uint8)
-	return int(n)
+	n, _ := ctx.Value(numberKey{}).(int)
+	return n
 }
 
-func (e *execution) onAttempt(a Attempt) error {
-	for _, hooks := range e.policy.Hooks {
+// onAttempt tells the hooks of the attempt that is to come.
+func (c *call) onAttempt() error {
+	if !c.policy.onAttempt {
+		return nil
+	}
+	defer hideShown(c.request)
+	defer c.stayInContext()
+	a := c.upcoming()
+	for _, hooks := range c.policy.Hooks {
 		if hooks.OnAttempt == nil {
 			continue
 		}
@@ -176,13 +160,13 @@ func (e *execution) onAttempt(a Attempt) error {
 
 // onRetry tells everyone of the retry that is to come, and returns the wait
 // before it.
-func (e *execution) onRetry() time.Duration {
-	a := e.last()
-	e.log(slog.LevelDebug, "retrying", &a)
-	for _, hook := range e.policy.plugin.kept.hooks {
-		hook(a.Response, e.lastError())
+func (c *call) onRetry() time.Duration {
+	a := *c.last()
+	c.log(slog.LevelDebug, "retrying", a)
+	for _, hook := range c.policy.plugin.found.hooks {
+		hook(a.Response, c.current.err)
 	}
-	for _, hooks := range e.policy.Hooks {
+	for _, hooks := range c.policy.Hooks {
 		if hooks.OnRetry != nil {
 			hooks.OnRetry(a)
 		}
@@ -190,31 +174,28 @@ func (e *execution) onRetry() time.Duration {
 	return a.Wait
 }
 
-func (e *execution) onDone() {
-	if e.policy.Logger == nil && len(e.policy.Hooks) == 0 {
-		return
+func (c *call) onDone() {
+	a := *c.last()
+	if c.current.wanted && a.Reason != ReasonSucceeded && a.Max > 1 {
+		c.log(slog.LevelWarn, "giving up", a)
 	}
-	a := e.last()
-	if e.is(wanted) && a.Reason != ReasonSucceeded && a.Max > 1 {
-		e.log(slog.LevelWarn, "giving up", &a)
-	}
-	for _, hooks := range e.policy.Hooks {
+	for _, hooks := range c.policy.Hooks {
 		if hooks.OnDone != nil {
 			hooks.OnDone(a)
 		}
 	}
 }
 
-func (e *execution) log(level slog.Level, message string, a *Attempt) {
-	logger := e.policy.Logger
-	if logger == nil || !logger.Enabled(e.Context, level) {
+func (c *call) log(level slog.Level, message string, a Attempt) {
+	logger := c.policy.Logger
+	if logger == nil || !logger.Enabled(c.ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 8)
-	attrs = append(attrs,
+	attrs := []slog.Attr{
 		slog.String("method", a.Method), slog.String("url", a.URL),
 		slog.Int("attempt", a.Number), slog.Int("max", a.Max),
-		slog.String("reason", string(a.Reason)))
+		slog.String("reason", string(a.Reason)),
+	}
 	if status := a.StatusCode(); status != 0 {
 		attrs = append(attrs, slog.Int("status", status))
 	}
@@ -224,5 +205,5 @@ func (e *execution) log(level slog.Level, message string, a *Attempt) {
 	if level == slog.LevelDebug {
 		attrs = append(attrs, slog.Duration("wait", a.Wait))
 	}
-	logger.LogAttrs(e.Context, level, message, attrs...)
+	logger.LogAttrs(c.ctx, level, message, attrs...)
 }

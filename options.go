@@ -257,61 +257,21 @@ func (o *Options) needsHook() bool {
 	return o.AttemptTimeout > 0 || o.PreRequest != nil || o.IdempotencyHeader != "" || o.AttemptHeader != ""
 }
 
-// A policy is one set of options of one plugin, as it is never changed again,
-// with what follows from it.
+// A policy is one set of options of one plugin. It is never changed.
 type policy struct {
-	// What every request asks comes first, so that it lies together.
-	plugin     *Plugin
-	plain      plainAttempt // of requests without an execution
-	stateful   bool         // every request needs an execution from the beginning
-	shape      shape        // the least that an execution needs
-	onAttempt  bool         // one of the hooks has one
-	repeatsGET bool
-	calm       bool // nothing of its own or the client's asks for a retry after a status below 400
-
-	// lastPlain is the policy of a plain attempt that is sent while this one is
-	// current. An update may have come since the attempt began, so it is never
-	// one that would have had to remember something then.
-	lastPlain *policy
-
 	Options
-	list urlList // the URL option, if it is such a list
+	plugin    *Plugin
+	onAttempt bool // one of the hooks has one
 }
 
-// repeats is that of the options, with the answer for the commonest method kept.
-func (p *policy) repeats(method string) bool {
-	if method == http.MethodGet {
-		return p.repeatsGET
-	}
-	return p.Options.repeats(method)
-}
-
-// policy makes a policy that comes after another, if there is one.
-func (p *Plugin) policy(before *policy, base Options, changes []func(*Options)) (*policy, error) {
+// policy makes a policy of changed options.
+func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error) {
 	o, err := base.with(changes)
 	if err != nil {
 		return nil, err
 	}
-	made := &policy{Options: o, plugin: p}
-	made.plain = plainAttempt{Context: context.Background(), policy: made}
-	made.list, _ = o.URL.(urlList)
-	made.repeatsGET = o.repeats(http.MethodGet)
-	made.onAttempt = slices.ContainsFunc(o.Hooks, func(h Hooks) bool { return h.OnAttempt != nil })
-	_, rotates := o.URL.(*rotation)
-	switch {
-	case o.needsHook() || p.kept.needsState() || rotates:
-		made.shape = whole
-	case made.onAttempt || o.URL != nil && made.list == nil:
-		made.shape = guided
-	}
-	made.stateful = made.shape != bare || made.list != nil || len(o.Hooks) > 0 ||
-		o.MaxElapsed > 0 || o.RaiseForStatus || o.retriesSuccess()
-	made.calm = o.RetryIf == nil && len(p.kept.conditions) == 0 &&
-		!slices.ContainsFunc(o.Statuses, func(s int) bool { return s < http.StatusBadRequest })
-	if made.lastPlain = made; made.stateful && before != nil {
-		made.lastPlain = before.lastPlain
-	}
-	return made, nil
+	onAttempt := slices.ContainsFunc(o.Hooks, func(h Hooks) bool { return h.OnAttempt != nil })
+	return &policy{Options: o, plugin: p, onAttempt: onAttempt}, nil
 }
 
 // With returns a context that changes the options of the requests made with
@@ -350,18 +310,22 @@ func (o *overrides) Value(key any) any {
 
 // within returns what a policy becomes for a request with this context.
 func (p *policy) within(ctx context.Context) (*policy, error) {
-	o, ok := ctx.(*overrides)
-	if !ok {
-		o, ok = ctx.Value(overridesKey{}).(*overrides)
-	}
+	o, ok := ctx.Value(overridesKey{}).(*overrides)
 	if !ok {
 		return p, nil
 	}
 	r := o.cached.Load()
 	if r == nil || r.base != p {
 		r = &resolved{base: p}
-		r.policy, r.err = p.plugin.policy(nil, p.Options, o.changes)
+		r.policy, r.err = p.plugin.policy(p.Options, o.changes)
 		o.cached.Store(r)
 	}
 	return r.policy, r.err
+}
+
+// idempotentMethods are those of RFC 9110, section 9.2.2, and QUERY of
+// draft-ietf-httpbis-safe-method-w-body.
+var idempotentMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
+	http.MethodPut, http.MethodDelete, "QUERY",
 }

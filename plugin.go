@@ -14,15 +14,16 @@ import (
 	"time"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry/internal/restyfields"
 )
 
 // A Plugin is a policy that has been installed on a client.
 type Plugin struct {
+	found    settings // of the client, at Install
 	current  atomic.Pointer[policy]
-	kept     inherited
 	stats    counters
 	reported atomic.Bool // that another pre-request hook has taken our place
-	alone    bool        // no OnError or OnPanic comes before ours
 }
 
 // Install attaches a retry policy to client: the defaults of [Options], changed
@@ -46,15 +47,15 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 	if client == nil {
 		return nil, errors.New("restyretry: the client is nil")
 	}
-	p := &Plugin{kept: inherit(client)}
-	made, err := p.policy(nil, p.kept.defaults(), opts)
-	if err != nil && p.kept.count >= maxAttempts {
-		err = fmt.Errorf("%w (the client's RetryCount is %d)", err, p.kept.count)
+	p := &Plugin{found: settingsOf(client)}
+	made, err := p.policy(p.found.defaults(), opts)
+	if err != nil && p.found.count >= maxAttempts {
+		err = fmt.Errorf("%w (the client's RetryCount is %d)", err, p.found.count)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if hookOf(client) == foreignHook && made.PreRequest == nil {
+	if hook := restyfields.PreRequestHook(client); hook != 0 && hook != preRequestCode && made.PreRequest == nil {
 		return nil, errors.New("restyretry: the client has a pre-request hook, and Resty keeps only one: pass it as PreRequest")
 	}
 	p.current.Store(made)
@@ -67,7 +68,7 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 func (p *Plugin) Update(opts ...func(*Options)) error {
 	for {
 		old := p.current.Load()
-		made, err := p.policy(old, old.Options, opts)
+		made, err := p.policy(old.Options, opts)
 		if err != nil {
 			return err
 		}
@@ -77,8 +78,8 @@ func (p *Plugin) Update(opts ...func(*Options)) error {
 	}
 }
 
-// inherited is what a client had before Install.
-type inherited struct {
+// settings are what a client had before Install.
+type settings struct {
 	count      int
 	minWait    time.Duration
 	maxWait    time.Duration
@@ -87,28 +88,28 @@ type inherited struct {
 	retryAfter resty.RetryAfterFunc
 }
 
-// inherit takes stock of a client. On one that has a plugin, that is what the
-// plugin found, and what was added since.
-func inherit(c *resty.Client) inherited {
+// settingsOf returns the settings of a client. On one that has a plugin, they
+// are what the plugin found, and what was added since.
+func settingsOf(c *resty.Client) settings {
 	if before := pluginOf(c); before != nil {
-		kept := before.kept
-		kept.conditions = append(slices.Clip(kept.conditions), withoutOurs(c.RetryConditions, condition)...)
-		kept.hooks = append(slices.Clip(kept.hooks), withoutOurs(c.RetryHooks, retryHook)...)
-		return kept
+		found := before.found
+		found.conditions = append(slices.Clip(found.conditions), without(c.RetryConditions, conditionCode)...)
+		found.hooks = append(slices.Clip(found.hooks), without(c.RetryHooks, retryHookCode)...)
+		return found
 	}
-	kept := inherited{
+	found := settings{
 		count: c.RetryCount, minWait: c.RetryWaitTime, maxWait: c.RetryMaxWaitTime,
-		conditions: withoutOurs(c.RetryConditions, condition),
-		hooks:      withoutOurs(c.RetryHooks, retryHook),
+		conditions: without(c.RetryConditions, conditionCode),
+		hooks:      without(c.RetryHooks, retryHookCode),
 		retryAfter: c.RetryAfter,
 	}
 	if isRegistered(c) { // RetryAfter was changed since; these are of the plugin before
-		kept.count, kept.minWait, kept.maxWait = 0, restyMinWait, restyMaxWait
+		found.count, found.minWait, found.maxWait = 0, restyMinWait, restyMaxWait
 	}
-	if kept.maxWait < 0 {
-		kept.maxWait = math.MaxInt32 // nanoseconds, as Resty has it
+	if found.maxWait < 0 {
+		found.maxWait = math.MaxInt32 // nanoseconds, as Resty has it
 	}
-	return kept
+	return found
 }
 
 // Resty's defaults.
@@ -117,21 +118,18 @@ const (
 	restyMaxWait = 2 * time.Second
 )
 
-// withoutOurs copies list without the function that Install has put there.
-func withoutOurs[F any](list []F, ours F) []F {
-	return slices.DeleteFunc(slices.Clone(list), func(f F) bool { return isSame(f, ours) })
+// without copies a list of functions, but for the one with this code.
+func without[F any](list []F, code uintptr) []F {
+	return slices.DeleteFunc(slices.Clone(list), func(f F) bool { return restyfields.Code(f) == code })
 }
 
-// needsState reports whether something is asked about every attempt.
-func (i *inherited) needsState() bool { return len(i.conditions) > 0 || i.retryAfter != nil }
-
-func (i *inherited) defaults() Options {
+func (s *settings) defaults() Options {
 	o := defaults()
-	if i.count > 0 {
-		o.Attempts = i.count + 1
+	if s.count > 0 {
+		o.Attempts = s.count + 1
 	}
-	if i.minWait != restyMinWait || i.maxWait != restyMaxWait {
-		o.Wait = restyWait(i.minWait, i.maxWait)
+	if s.minWait != restyMinWait || s.maxWait != restyMaxWait {
+		o.Wait = restyWait(s.minWait, s.maxWait)
 	}
 	return o
 }
@@ -144,8 +142,8 @@ func restyWait(shortest, longest time.Duration) Strategy {
 }
 
 // asksFor reports whether a condition of the client's asks for a retry.
-func (i *inherited) asksFor(resp *resty.Response, err error) bool {
-	return slices.ContainsFunc(i.conditions, func(f resty.RetryConditionFunc) bool { return f(resp, err) })
+func (s *settings) asksFor(resp *resty.Response, err error) bool {
+	return slices.ContainsFunc(s.conditions, func(f resty.RetryConditionFunc) bool { return f(resp, err) })
 }
 
 // takeOver puts our callbacks on the client. They are functions of the package
@@ -158,10 +156,10 @@ func (p *Plugin) takeOver(c *resty.Client) {
 	c.RetryWaitTime = 0
 	c.RetryMaxWaitTime = math.MaxInt64
 	c.RetryResetReaders = false
-	c.RetryAfter = p.asRetryAfter()
+	c.RetryAfter = p.retryAfter
 	c.RetryConditions = []resty.RetryConditionFunc{condition}
 	c.RetryHooks = []resty.OnRetryFunc{retryHook}
-	if hookOf(c) != ourHook {
+	if !hasOurHook(c) {
 		c.SetPreRequestHook(preRequest)
 	}
 	if !registered {
@@ -171,12 +169,11 @@ func (p *Plugin) takeOver(c *resty.Client) {
 		c.OnError(failed)
 		c.OnPanic(panicked)
 	}
-	p.alone = isFirst(errorHooksField.of(c), failed) && isFirst(panicHooksField.of(c), panicked)
 }
 
 // pluginOf returns the plugin of a client, or nil.
 func pluginOf(c *resty.Client) *Plugin {
-	if codeOf(c.RetryAfter) != retryAfterCode {
+	if restyfields.Code(c.RetryAfter) != retryAfterCode {
 		return nil
 	}
 	_, err := c.RetryAfter(c, nil)
@@ -186,33 +183,10 @@ func pluginOf(c *resty.Client) *Plugin {
 	return nil
 }
 
-// asRetryAfter returns the client's RetryAfter, which tells pluginOf whose it is.
-// Inlined, each copy would have code of its own.
-//
-//go:noinline
-func (p *Plugin) asRetryAfter() resty.RetryAfterFunc {
-	return func(c *resty.Client, resp *resty.Response) (time.Duration, error) {
-		if resp == nil {
-			return 0, (*owner)(p)
-		}
-		return retryAfter(c, resp)
-	}
-}
-
 // An owner is what a plugin's RetryAfter says to pluginOf.
 type owner Plugin
 
 func (*owner) Error() string { return "restyretry: no response" }
-
-// retryAfterCode is the code of every plugin's RetryAfter.
-var retryAfterCode = codeOf((*Plugin)(nil).asRetryAfter())
-
-// isUntouched reports whether all callbacks of a client are as Install has left
-// them, with no condition, pre-request hook or later middleware of anybody else.
-func isUntouched(c *resty.Client) bool {
-	return touched(c) == "" && len(c.RetryConditions) == 1 &&
-		isSame(preRequestField.of(c), preRequest) && isLastMiddleware(c)
-}
 
 // touched names the setting of the client that was changed after Install, and
 // what to set instead.
@@ -226,9 +200,9 @@ func touched(c *resty.Client) string {
 		return "RetryMaxWaitTime was changed after Install; set Wait"
 	case c.RetryResetReaders:
 		return "RetryResetReaders was changed after Install; there is nothing to set"
-	case len(c.RetryConditions) == 0 || !isSame(c.RetryConditions[0], condition):
+	case len(c.RetryConditions) == 0 || restyfields.Code(c.RetryConditions[0]) != conditionCode:
 		return "RetryConditions was changed after Install; set RetryIf"
-	case len(c.RetryHooks) == 0 || !isSame(c.RetryHooks[0], retryHook):
+	case len(c.RetryHooks) == 0 || restyfields.Code(c.RetryHooks[0]) != retryHookCode:
 		return "RetryHooks was changed after Install; set Hooks"
 	default:
 		return ""

@@ -2,15 +2,19 @@ package restyretry
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
-	"path/filepath"
-	"reflect"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry/internal/restyfields"
 )
 
 // What is read of a response that nobody will see, so that its connection can
@@ -22,30 +26,69 @@ const (
 
 // discard lets go of a response that is not the last. What has been read of it
 // can be read again, for a hook, for the history, and for the caller if it
-// becomes the last after all. Of a response that Resty has read already (parsed),
+// becomes the last after all. Of a response that Resty has read already,
 // nothing is left to read, and closing it once more does nothing.
-func discard(resp *resty.Response, parsed bool) {
+//
+// It takes no longer than drainTime, even where Close does not end a Read.
+func discard(ctx context.Context, resp *resty.Response, read bool) {
 	raw := resp.RawResponse
 	if raw == nil || raw.Body == nil {
 		return
 	}
-	from := raw.Body
-	defer from.Close()
-	if parsed || len(resp.Body()) > 0 || from == http.NoBody {
+	if read || len(resp.Body()) > 0 || raw.Body == http.NoBody {
+		_ = raw.Body.Close()
 		return
 	}
-	late := time.AfterFunc(drainTime, func() { _ = from.Close() })
-	defer late.Stop()
-	head, err := io.ReadAll(io.LimitReader(from, drainBytes))
-	switch {
-	case len(head) == drainBytes:
-		err = errDiscarded
-	case err == nil:
-		err = io.EOF
-	case len(head) == 0:
-		return // closed
+	limited, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	d := &drain{done: make(chan struct{})}
+	go d.run(raw.Body)
+	select {
+	case <-d.done:
+	case <-limited.Done():
+		go raw.Body.Close()
 	}
-	raw.Body = io.NopCloser(io.MultiReader(bytes.NewReader(head), failing{err}))
+	raw.Body = d.rest()
+}
+
+// A drain reads the beginning of a body that nobody else wants.
+type drain struct {
+	done chan struct{}
+
+	mu   sync.Mutex
+	head []byte
+	err  error // why it reads no further
+}
+
+// run reads until the end, the limit or an error, and closes the body.
+func (d *drain) run(from io.ReadCloser) {
+	defer close(d.done)
+	defer from.Close()
+	_, err := io.CopyN(d, from, drainBytes)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err = err; err == nil {
+		d.err = errDiscarded
+	}
+}
+
+// Write implements io.Writer.
+func (d *drain) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.head = append(d.head, p...)
+	return len(p), nil
+}
+
+// rest is a body of what has been read until now.
+func (d *drain) rest() io.ReadCloser {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.err
+	if err == nil {
+		err = errDiscarded
+	}
+	return io.NopCloser(io.MultiReader(bytes.NewReader(slices.Clone(d.head)), failing{err}))
 }
 
 var errDiscarded = errors.New("restyretry: the rest of this response was discarded for a retry")
@@ -55,111 +98,12 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// results are the request's Result and Error as they were before the first
-// attempt. Resty decodes every attempt into the same two values, and forgets
-// the second after a 2xx.
-type results struct {
-	result, failure any
-	saved           map[any]reflect.Value // what is behind the pointers in them
-}
-
-// takeResults saves what a decoder may write to: the Error, and the Result if a
-// success may be repeated.
-func takeResults(r *resty.Request, repeatsSuccess bool) *results {
-	s := &results{result: r.Result, failure: r.Error, saved: make(map[any]reflect.Value)}
-	s.copied(reflect.ValueOf(r.Error))
-	if repeatsSuccess {
-		s.copied(reflect.ValueOf(r.Result))
-	}
-	return s
-}
-
-// restore makes both as they were. Without any, the error that Resty has made
-// of the client's error type goes.
-func (s *results) restore(r *resty.Request) {
-	if s == nil {
-		r.Error = nil
-		return
-	}
-	r.Result, r.Error = s.result, s.failure
-	for pointer, value := range s.saved {
-		reflect.ValueOf(pointer).Elem().Set(s.copied(value))
-	}
-}
-
-// copied returns v with maps and slices of its own. Pointers stay the same, and
-// what is behind them is saved.
-func (s *results) copied(v reflect.Value) reflect.Value {
-	if !v.IsValid() {
-		return v
-	}
-	own := reflect.New(v.Type()).Elem()
-	own.Set(v)
-	switch v.Kind() {
-	case reflect.Pointer:
-		s.save(v)
-	case reflect.Interface:
-		if !v.IsNil() {
-			own.Set(s.copied(v.Elem()))
-		}
-	case reflect.Map:
-		s.copyMap(own, v)
-	case reflect.Slice:
-		if !v.IsNil() {
-			own.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
-		}
-		s.copyElements(own, v)
-	case reflect.Array:
-		s.copyElements(own, v)
-	case reflect.Struct:
-		s.copyFields(own, v)
-	}
-	return own
-}
-
-func (s *results) save(pointer reflect.Value) {
-	if pointer.IsNil() || !pointer.CanInterface() {
-		return
-	}
-	if _, known := s.saved[pointer.Interface()]; known {
-		return
-	}
-	s.saved[pointer.Interface()] = reflect.Value{} // a ring of pointers ends here
-	s.saved[pointer.Interface()] = s.copied(pointer.Elem())
-}
-
-func (s *results) copyMap(own, v reflect.Value) {
-	if v.IsNil() {
-		return
-	}
-	own.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
-	for at := v.MapRange(); at.Next(); {
-		own.SetMapIndex(at.Key(), s.copied(at.Value()))
-	}
-}
-
-func (s *results) copyElements(own, v reflect.Value) {
-	for i := range v.Len() {
-		own.Index(i).Set(s.copied(v.Index(i)))
-	}
-}
-
-// copyFields leaves alone what decoders do.
-func (s *results) copyFields(own, v reflect.Value) {
-	for i := range v.NumField() {
-		tag := v.Type().Field(i).Tag
-		if own.Field(i).CanSet() && (tag.Get("json") != "-" || tag.Get("xml") != "-" && tag.Get("xml") != "") {
-			own.Field(i).Set(s.copied(v.Field(i)))
-		}
-	}
-}
-
 // takeBackOutput undoes SetOutput for a response that is not the download: the
 // file that Resty has written is read into the response, up to a limit, and
-// removed. What was in the file before the attempt is lost; Resty empties it
-// before anybody is asked.
-func takeBackOutput(resp *resty.Response) {
-	path := outputOf(resp.Request)
+// removed. What was in the file before the attempt is lost, since Resty empties it
+// before anybody is asked. A file that Resty has not written stays as it is.
+func (c *call) takeBackOutput(resp *resty.Response, written bool) {
+	path := restyfields.Output(c.client, c.request)
 	if path == "" || resp.StatusCode() < http.StatusMultipleChoices {
 		return
 	}
@@ -167,8 +111,23 @@ func takeBackOutput(resp *resty.Response) {
 	if err != nil || !info.Mode().IsRegular() {
 		return // a device or a link: not ours to remove
 	}
+	if !written && isUnchanged(c.current.output, info) {
+		return
+	}
 	resp.SetBody(headOf(path))
 	_ = os.Remove(path)
+}
+
+// noteOutput looks at the file of SetOutput before an attempt.
+func (c *call) noteOutput() {
+	if path := restyfields.Output(c.client, c.request); path != "" {
+		c.current.output, _ = os.Lstat(path)
+	}
+}
+
+func isUnchanged(before, after os.FileInfo) bool {
+	return before != nil && os.SameFile(before, after) && before.Size() == after.Size() &&
+		before.ModTime().Equal(after.ModTime())
 }
 
 // headOf returns the first bytes of a file.
@@ -182,14 +141,38 @@ func headOf(path string) []byte {
 	return head
 }
 
-// outputOf is the path of the file that Resty saves a response into, or "".
-func outputOf(r *resty.Request) string {
-	if !savesField.of(r) {
-		return ""
+// isPartial reports whether err came before the response was there in full.
+// Resty knows the size of a body only when it has read it to its end; what
+// fails after that is decoding or an OnAfterResponse. A bare io.EOF is from
+// decoding an empty body, since readers of bodies have io.ErrUnexpectedEOF.
+func isPartial(resp *resty.Response, err error) bool {
+	if err == nil || resp == nil || resp.RawResponse == nil {
+		return err != nil
 	}
-	path := outputField.of(r)
-	if dir := directoryField.of(clientField.of(r)); dir != "" && !filepath.IsAbs(path) {
-		path = dir + string(filepath.Separator) + path
+	return resp.Size() == 0 && err != io.EOF && !isBodyless(resp)
+}
+
+// isBodyless reports whether a response ends with its header.
+func isBodyless(resp *resty.Response) bool {
+	status := resp.StatusCode()
+	return resp.RawResponse.ContentLength == 0 || status == http.StatusNoContent ||
+		status == http.StatusNotModified || resp.Request.Method == http.MethodHead
+}
+
+// A redirectError is the error of a redirect that net/http did not follow: by a
+// policy, in a loop, or because the Location makes no sense. Only then it
+// returns a response together with its own error.
+type redirectError struct{ error }
+
+func (e redirectError) Unwrap() error { return e.error }
+
+// Transient says that the same redirect would be refused again.
+func (redirectError) Transient() bool { return false }
+
+// asRedirect marks the error of a redirect.
+func asRedirect(resp *resty.Response, err error) error {
+	if _, own := err.(*url.Error); own && resp != nil && resp.RawResponse != nil {
+		return redirectError{err}
 	}
-	return filepath.Clean(path)
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 
 	"github.com/go-resty/resty/v2"
@@ -21,8 +22,8 @@ type snapshot struct {
 	path, rawPath             map[string]string
 }
 
-func takeSnapshot(r *resty.Request) snapshot {
-	return snapshot{
+func takeSnapshot(r *resty.Request) *snapshot {
+	return &snapshot{
 		method: r.Method, token: r.Token, authScheme: r.AuthScheme, userInfo: r.UserInfo,
 		cookies: slices.Clone(r.Cookies), body: r.Body, header: cloneValues(r.Header),
 		query: cloneValues(r.QueryParam), form: cloneValues(r.FormData),
@@ -30,22 +31,16 @@ func takeSnapshot(r *resty.Request) snapshot {
 	}
 }
 
-// restore makes of r what it was.
+// restore makes of r what it was. Without a snapshot there is nothing to undo.
 func (s *snapshot) restore(r *resty.Request) {
+	if s == nil {
+		return
+	}
 	r.Method, r.Token, r.AuthScheme, r.UserInfo = s.method, s.token, s.authScheme, s.userInfo
 	r.Cookies, r.Body = slices.Clone(s.cookies), s.body
 	r.Header = orEmpty(cloneValues(s.header))
 	r.QueryParam, r.FormData = orEmpty(cloneValues(s.query)), orEmpty(cloneValues(s.form))
 	r.PathParams, r.RawPathParams = orEmpty(cloneMap(s.path)), orEmpty(cloneMap(s.rawPath))
-}
-
-// isNeedless reports whether r can be restored without s: it is still what it
-// was, and to empty the maps undoes what Resty writes to them.
-func (s *snapshot) isNeedless(r *resty.Request) bool {
-	return len(s.header)+len(r.Header)+len(s.query)+len(r.QueryParam)+len(s.form)+len(r.FormData) == 0 &&
-		r.Method == s.method && r.Token == s.token && r.AuthScheme == s.authScheme && r.UserInfo == s.userInfo &&
-		slices.Equal(r.Cookies, s.cookies) && sameBody(r.Body, s.body) &&
-		maps.Equal(r.PathParams, s.path) && maps.Equal(r.RawPathParams, s.rawPath)
 }
 
 // cloneValues returns nil for an empty map.
@@ -68,4 +63,103 @@ func orEmpty[M ~map[string]V, V any](m M) M {
 		return M{}
 	}
 	return m
+}
+
+// results are the request's Result and Error as they were before the first
+// attempt. Resty decodes every attempt into the same two values, and forgets
+// the second after a 2xx.
+type results struct {
+	result, failure any
+	saved           map[any]reflect.Value // what is behind the pointers in them
+}
+
+// takeResults saves what a decoder may write to: the Error, and the Result if a
+// success may be repeated.
+func takeResults(r *resty.Request, repeatsSuccess bool) *results {
+	s := &results{result: r.Result, failure: r.Error, saved: make(map[any]reflect.Value)}
+	s.copied(reflect.ValueOf(r.Error))
+	if repeatsSuccess {
+		s.copied(reflect.ValueOf(r.Result))
+	}
+	return s
+}
+
+// restore makes both as they were. Without any, the error that Resty has made
+// of the client's error type goes.
+func (s *results) restore(r *resty.Request) {
+	if s == nil {
+		r.Error = nil
+		return
+	}
+	r.Result, r.Error = s.result, s.failure
+	for pointer, value := range s.saved {
+		reflect.ValueOf(pointer).Elem().Set(s.copied(value))
+	}
+}
+
+// copied returns v with maps and slices of its own. Pointers stay the same, and
+// what is behind them is saved.
+func (s *results) copied(v reflect.Value) reflect.Value {
+	if !v.IsValid() {
+		return v
+	}
+	own := reflect.New(v.Type()).Elem()
+	own.Set(v)
+	switch v.Kind() {
+	case reflect.Pointer:
+		s.save(v)
+	case reflect.Interface:
+		if !v.IsNil() {
+			own.Set(s.copied(v.Elem()))
+		}
+	case reflect.Map:
+		s.copyMap(own, v)
+	case reflect.Slice:
+		if !v.IsNil() {
+			own.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		}
+		s.copyElements(own, v)
+	case reflect.Array:
+		s.copyElements(own, v)
+	case reflect.Struct:
+		s.copyFields(own, v)
+	}
+	return own
+}
+
+func (s *results) save(pointer reflect.Value) {
+	if pointer.IsNil() || !pointer.CanInterface() {
+		return
+	}
+	if _, known := s.saved[pointer.Interface()]; known {
+		return
+	}
+	s.saved[pointer.Interface()] = reflect.Value{} // a ring of pointers ends here
+	s.saved[pointer.Interface()] = s.copied(pointer.Elem())
+}
+
+func (s *results) copyMap(own, v reflect.Value) {
+	if v.IsNil() {
+		return
+	}
+	own.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+	for at := v.MapRange(); at.Next(); {
+		own.SetMapIndex(at.Key(), s.copied(at.Value()))
+	}
+}
+
+func (s *results) copyElements(own, v reflect.Value) {
+	for i := range v.Len() {
+		own.Index(i).Set(s.copied(v.Index(i)))
+	}
+}
+
+// copyFields leaves alone what decoders do.
+func (s *results) copyFields(own, v reflect.Value) {
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		if own.Field(i).CanSet() && (tag.Get("json") != "-" || tag.Get("xml") != "-" && tag.Get("xml") != "") {
+			own.Field(i).Set(s.copied(v.Field(i)))
+		}
+	}
 }

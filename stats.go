@@ -1,68 +1,63 @@
 package restyretry
 
 import (
-	"sync/atomic"
+	"maps"
+	"sync"
 	"time"
 )
 
 // Stats are counts since Install.
 type Stats struct {
-	Requests  uint64            // requests that ended; those never sent, or that panicked, only where History records them
-	Attempts  uint64            // how often they were sent
-	Retries   uint64            // attempts after the first
+	Requests  uint64            // requests that ended
+	Attempts  uint64            // attempts that were sent
+	Retries   uint64            // of them, those after the first
 	Recovered uint64            // requests that succeeded after a retry
 	GivenUp   map[Reason]uint64 // requests that did not succeed, by the reason of the last attempt
 	Waited    time.Duration     // time between the attempts, waits that were cancelled included in full
 }
 
-// Stats returns the counts so far. A request may be counted in one figure and
-// not yet in the next.
+// Stats returns the counts so far.
 func (p *Plugin) Stats() Stats {
 	c := &p.stats
-	s := Stats{
-		Requests: c.requests.Load() + c.firsts.Load(), Attempts: c.attempts.Load() + c.firsts.Load(),
-		Retries: c.retries.Load(), Recovered: c.recovered.Load(),
-		GivenUp: make(map[Reason]uint64), Waited: time.Duration(c.waited.Load()),
-	}
-	for i, reason := range reasons {
-		if n := c.ended[i].Load(); n > 0 && reason != ReasonSucceeded {
-			s.GivenUp[reason] = n
-		}
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.Stats
+	s.GivenUp = make(map[Reason]uint64)
+	maps.Copy(s.GivenUp, c.GivenUp)
 	return s
 }
 
+// counters are the Stats of a plugin.
 type counters struct {
-	firsts                                 atomic.Uint64 // requests that succeeded at once, which the next two leave out
-	requests, attempts, retries, recovered atomic.Uint64
-
-	waited atomic.Int64
-	ended  [len(reasons)]atomic.Uint64
+	mu sync.Mutex
+	Stats
 }
 
-// count counts the request of an execution.
-func (e *execution) count() {
-	c, sent, ended := &e.policy.plugin.stats, uint64(e.recorded()), e.reason
+// count counts a request with all its attempts.
+func (c *counters) count(attempts []Attempt) {
+	sent, last := uint64(len(attempts)), attempts[len(attempts)-1]
+	if !last.sent {
+		sent--
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Requests++
+	c.Attempts += sent
+	c.Retries += max(sent, 1) - 1
 	switch {
-	case e.hasPast():
-		last := e.last()
-		if ended = last.Reason.code(); !last.sent {
-			sent--
+	case last.Reason != ReasonSucceeded:
+		if c.GivenUp == nil {
+			c.GivenUp = make(map[Reason]uint64)
 		}
-	case sent > 1: // a second attempt is in the ledger only if it succeeded
-		ended = ReasonSucceeded.code()
+		c.GivenUp[last.Reason]++
+	case sent > 1:
+		c.Recovered++
 	}
-	if sent == 1 && reasons[ended] == ReasonSucceeded {
-		c.firsts.Add(1)
-		return
-	}
-	c.requests.Add(1)
-	c.attempts.Add(sent)
-	if sent > 1 {
-		c.retries.Add(sent - 1)
-		if reasons[ended] == ReasonSucceeded {
-			c.recovered.Add(1)
-		}
-	}
-	c.ended[ended].Add(1)
+}
+
+// wait counts the time of a wait.
+func (c *counters) wait(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Waited += d
 }

@@ -474,7 +474,8 @@ func TestLoopClosesTheBooksWhenTheContextEndsWithAnAttempt(t *testing.T) {
 					return nil
 				})
 				resp, err := c.R().SetContext(ctx).Get("/x")
-				loopStatus(t, resp, err, 503) // the answer had come
+				loopIs(t, err, context.Cause(ctx))
+				loopResponse(t, resp, 503) // the answer had come
 				loopEqual(t, "calls", *calls, 1)
 				told.wantDone(t, test.reason)
 				loopEqual(t, "OnDone's status", told.done[0].StatusCode(), 503)

@@ -4,18 +4,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry/internal/redact"
 )
 
 // A Target says where each attempt of a request goes. Its answer takes the
@@ -66,9 +64,7 @@ type lister interface{ list() []string }
 
 type urlList []string
 
-func (l urlList) URL(a Attempt) (string, error) { return l.at(a.Number), nil }
-
-func (l urlList) at(attempt int) string { return l[clampIndex(attempt-1, len(l))] }
+func (l urlList) URL(a Attempt) (string, error) { return l[clampIndex(a.Number-1, len(l))], nil }
 
 func (l urlList) list() []string { return l }
 
@@ -126,7 +122,7 @@ func validateList(list []string, check func(*url.URL) error) error {
 			err = check(u)
 		}
 		if err != nil {
-			return fmt.Errorf("entry %d is %s: %w", i+1, redactText(s), urlReason(err))
+			return fmt.Errorf("entry %d is %s: %w", i+1, redact.Text(s), redact.Reason(err))
 		}
 	}
 	return nil
@@ -144,78 +140,56 @@ func join(base, ref string) string {
 	return base + ref
 }
 
-// A course is where a request goes.
-type course struct {
-	turn   uint64 // of a Rotate
-	resent bool   // Resty's own idea of the URL is that of an earlier use
-	next   string // the URL of the next attempt, where it is not Resty's choice
+// direct chooses where the coming attempt goes, and runs OnAttempt, which may
+// think otherwise.
+func (c *call) direct() error {
+	if err := c.guardList(); err != nil {
+		return err
+	}
+	if err := c.askTarget(); err != nil {
+		return err
+	}
+	if err := c.onAttempt(); err != nil {
+		return err
+	}
+	return c.guardCredentials()
 }
 
-var urlSeed = maphash.MakeSeed()
-
-// hashOf is what is remembered of a URL that has only to be known again.
-func hashOf(url string) uint64 { return maphash.String(urlSeed, url) }
-
-// direct sets where the coming attempt goes, runs OnAttempt, which may think
-// otherwise, and checks the outcome.
-func (e *execution) direct(c *resty.Client) error {
-	r := e.request
-	if x := e.known(); e.policy.onAttempt && (x == nil || x.initial == nil) {
-		before := takeSnapshot(r)
-		defer func() { e.keep(&before) }()
+func (c *call) askTarget() error {
+	if c.policy.URL == nil {
+		return nil
 	}
-	if list := e.policy.list; list != nil { // each entry has been looked at before
-		r.URL = list.at(e.number())
-	} else if target := e.policy.URL; target != nil {
-		to, err := target.URL(e.upcoming())
-		e.stayInContext()
-		if err != nil {
-			return err
-		}
-		if _, err := url.Parse(pathParam.ReplaceAllString(to, "0")); err != nil {
-			return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", e.number(), redactText(to), urlReason(err))
-		}
-		r.URL = to
+	to, err := c.policy.URL.URL(c.upcoming())
+	c.stayInContext()
+	if err != nil {
+		return err
 	}
-	if e.policy.onAttempt {
-		e.set(inOnAttempt, true)
-		err := e.onAttempt(e.upcoming())
-		e.set(inOnAttempt, false)
-		hideShown(r)
-		e.stayInContext()
-		if err != nil {
-			return err
-		}
+	if _, checked := c.policy.URL.(urlList); checked { // when it was set
+		c.request.URL = to
+		return nil
 	}
-	return e.guardCredentials(c)
-}
-
-// keep keeps a snapshot from before the first change that restore could not undo
-// without.
-func (e *execution) keep(before *snapshot) {
-	if before.isNeedless(e.request) {
-		e.set(pristine, true)
-		return
+	if _, err := url.Parse(pathParam.ReplaceAllString(to, "0")); err != nil {
+		return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", c.number.Load(), redact.Text(to), redact.Reason(err))
 	}
-	kept := *before // which itself may stay on the stack
-	e.extra().initial = &kept
+	c.request.URL = to
+	return nil
 }
 
 // guardCredentials refuses to take credentials from https to http, as far as
 // they are known before the raw request is made.
-func (e *execution) guardCredentials(c *resty.Client) error {
-	if e.is(secure) && schemeOf(c, e.request.URL) == "http" && carriesCredentials(c, e.request) {
-		return downgradeError(e.request.URL)
+func (c *call) guardCredentials() error {
+	if c.secure && schemeOf(c.client, c.request.URL) == "http" && carriesCredentials(c.client, c.request) {
+		return downgradeError(c.request.URL)
 	}
 	return nil
 }
 
 // guardRaw is guardCredentials for the raw request, whatever a middleware or a
 // path parameter has made of it.
-func (e *execution) guardRaw(c *resty.Client, hr *http.Request) error {
+func (c *call) guardRaw(hr *http.Request) error {
 	if hr.URL.Scheme == "https" {
-		e.set(secure, true)
-	} else if e.is(secure) && hr.URL.Scheme == "http" && hasCredentials(c, hr.Header) {
+		c.secure = true
+	} else if c.secure && hr.URL.Scheme == "http" && hasCredentials(c.client, hr.Header) {
 		return downgradeError(hr.URL.String())
 	}
 	return nil
@@ -223,18 +197,18 @@ func (e *execution) guardRaw(c *resty.Client, hr *http.Request) error {
 
 // guardList is guardCredentials for all that a list has in store, so that such
 // a list fails before anything is sent.
-func (p *policy) guardList(c *resty.Client, r *resty.Request) error {
-	known, ok := p.URL.(lister)
-	if !ok || !carriesCredentials(c, r) {
+func (c *call) guardList() error {
+	known, ok := c.policy.URL.(lister)
+	if !ok || c.number.Load() > 1 || !carriesCredentials(c.client, c.request) {
 		return nil
 	}
 	list := known.list()
-	isHTTPS := func(s string) bool { return schemeOf(c, s) == "https" }
-	if !isHTTPS(r.URL) && !slices.ContainsFunc(list, isHTTPS) {
+	isHTTPS := func(s string) bool { return schemeOf(c.client, s) == "https" }
+	if !isHTTPS(c.request.URL) && !slices.ContainsFunc(list, isHTTPS) {
 		return nil
 	}
 	for _, s := range list {
-		if schemeOf(c, s) == "http" {
+		if schemeOf(c.client, s) == "http" {
 			return downgradeError(s)
 		}
 	}
@@ -242,7 +216,7 @@ func (p *policy) guardList(c *resty.Client, r *resty.Request) error {
 }
 
 func downgradeError(to string) error {
-	return fmt.Errorf("restyretry: a request with credentials would be moved from https to %s", redactText(to))
+	return fmt.Errorf("restyretry: a request with credentials would be moved from https to %s", redact.Text(to))
 }
 
 // schemeOf is the scheme a request for s goes out with.
@@ -264,151 +238,4 @@ func carriesCredentials(c *resty.Client, r *resty.Request) bool {
 
 func hasCredentials(c *resty.Client, h http.Header) bool {
 	return hasField(h, "Authorization") || hasField(h, "Cookie") || hasField(h, c.HeaderAuthorizationKey)
-}
-
-// hasField also sees a name that was set verbatim, in other letters.
-func hasField(h http.Header, name string) bool {
-	for key, values := range h {
-		if strings.EqualFold(key, name) && len(values) > 0 && values[0] != "" {
-			return true
-		}
-	}
-	return false
-}
-
-const redacted = "REDACTED"
-
-// redactURL returns u as text, with user information and every query value
-// replaced, as OpenTelemetry's url.full wants it.
-func redactURL(u *url.URL) string {
-	if u == nil {
-		return ""
-	}
-	safe := *u
-	safe.Fragment, safe.RawFragment = "", ""
-	if safe.User != nil {
-		safe.User = url.UserPassword(redacted, redacted)
-	}
-	if safe.RawQuery != "" {
-		pairs := strings.Split(safe.RawQuery, "&")
-		for i, pair := range pairs {
-			if name, _, found := strings.Cut(pair, "="); found {
-				pairs[i] = name + "=" + redacted
-			} else {
-				pairs[i] = redacted
-			}
-		}
-		safe.RawQuery = strings.Join(pairs, "&")
-	}
-	return safe.String()
-}
-
-// textOf is redactURL for a URL that may have this text, which is spared then.
-func textOf(u *url.URL, text string) string {
-	if u != nil && u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && u.RawPath == "" && u.Scheme != "" && u.Host != "" && isHarmless(text) &&
-		len(text) == len(u.Scheme)+len("://")+len(u.Host)+len(u.Path) &&
-		strings.HasPrefix(text, u.Scheme) && strings.HasPrefix(text[len(u.Scheme):], "://") &&
-		strings.HasPrefix(text[len(u.Scheme)+len("://"):], u.Host) && strings.HasSuffix(text, u.Path) {
-		return text
-	}
-	return redactURL(u)
-}
-
-// isHarmless reports whether a URL that starts with a scheme or a slash has
-// nothing in it that needs to be redacted, escaped or even looked at.
-func isHarmless(text string) bool {
-	rest := text
-	for _, scheme := range []string{"http://", "https://"} {
-		if after, ok := strings.CutPrefix(text, scheme); ok {
-			rest = after
-			break
-		}
-	}
-	if rest == "" || rest == text && rest[0] != '/' {
-		return false
-	}
-	path := false
-	for _, c := range []byte(rest) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_':
-		case c == '/':
-			path = true
-		case c == ':' && !path: // a port
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// redactText is redactURL for a text that may be no URL at all. Of such a text
-// nobody can tell where the password is, so it is shown only where there cannot
-// be one.
-func redactText(s string) string {
-	if isHarmless(s) {
-		return s
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err == nil:
-		return redactURL(u)
-	case strings.ContainsAny(s, "@?#"):
-		return redacted
-	default:
-		return strconv.Quote(s)
-	}
-}
-
-// redactError redacts the URLs in the text of an error. It is the same error
-// to errors.Is and errors.As.
-func redactError(err error) error {
-	if e, ok := err.(*url.Error); ok {
-		text := redactText(e.URL)
-		switch {
-		case e.Op == "parse":
-			return &url.Error{Op: e.Op, URL: text, Err: urlReason(e)}
-		case text == e.URL && !namesURL(e.Err):
-			return e
-		default:
-			return &url.Error{Op: e.Op, URL: text, Err: redactError(e.Err)}
-		}
-	}
-	if !namesURL(err) {
-		return err
-	}
-	return &redactedError{error: err, text: urlInText.ReplaceAllStringFunc(err.Error(), redactText)}
-}
-
-// namesURL reports whether there is a URL in the text of an error. Network
-// errors, whose text takes time to make, have none of their own.
-func namesURL(err error) bool {
-	switch e := err.(type) {
-	case nil, *os.SyscallError:
-		return false
-	case *net.OpError:
-		return namesURL(e.Err)
-	default:
-		return strings.Contains(err.Error(), "://")
-	}
-}
-
-var urlInText = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"]*`)
-
-type redactedError struct {
-	error
-	text string
-}
-
-func (e *redactedError) Error() string { return e.text }
-func (e *redactedError) Unwrap() error { return e.error }
-
-// urlReason is why url.Parse failed, without the parts of the URL that it
-// quotes.
-func urlReason(err error) error {
-	var e *url.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	reason, _, _ := strings.Cut(e.Err.Error(), "\"")
-	return errors.New(strings.TrimSpace(reason))
 }

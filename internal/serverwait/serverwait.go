@@ -1,4 +1,4 @@
-package restyretry
+package serverwait
 
 import (
 	"math"
@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// forever is a wait that is longer than any limit.
-const forever = time.Duration(math.MaxInt64)
+// Forever is a wait that is longer than any limit.
+const Forever = time.Duration(math.MaxInt64)
 
 // serverWait is how long the server asks to wait before the next attempt, or 0
 // where it does not ask, or not in a form that is understood. It can be told
 // from several header fields; the first that is valid counts, and of a field
 // that stands there several times the first line.
-func serverWait(status int, h http.Header, now time.Time) time.Duration {
+func Wait(status int, h http.Header, now time.Time) time.Duration {
 	if status >= 200 && status < 300 {
 		return 0
 	}
@@ -73,7 +73,7 @@ func resetField(s string, now time.Time) time.Duration {
 		return times(n, time.Second)
 	}
 	if n > math.MaxInt64/int64(time.Second) {
-		return forever
+		return Forever
 	}
 	return max(time.Unix(n, 0).Sub(now), 0)
 }
@@ -141,10 +141,10 @@ func digits(s string) int64 {
 	return n
 }
 
-// times is n units, or forever where that is more than a duration can hold.
+// times is n units, or Forever where that is more than a duration can hold.
 func times(n int64, unit time.Duration) time.Duration {
-	if n > int64(forever/unit) {
-		return forever
+	if n > int64(Forever/unit) {
+		return Forever
 	}
 	return time.Duration(n) * unit
 }
@@ -190,13 +190,19 @@ func nearestCentury(t, now time.Time) time.Time {
 	}
 }
 
-// shouldRetry is what the server says of the retry itself: "true", "false" or
-// nothing. A success is not repeated because of it.
-func shouldRetry(status int, h http.Header) string {
+type Directive string
+
+const (
+	Unsaid Directive = ""
+	Yes    Directive = "true"
+	No     Directive = "false"
+)
+
+func ShouldRetry(status int, h http.Header) Directive {
 	for _, name := range [...]string{"X-Should-Retry", "Stripe-Should-Retry"} {
 		switch value := strings.Trim(lineOf(h, name), " \t"); {
 		case value == "false", value == "true" && status >= http.StatusMultipleChoices:
-			return value
+			return Directive(value)
 		}
 	}
 	return ""

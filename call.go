@@ -1,0 +1,558 @@
+package restyretry
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry/internal/redact"
+	"github.com/restyretry/restyretry/internal/replay"
+	"github.com/restyretry/restyretry/internal/restyfields"
+)
+
+// A call is one Execute with all its attempts. It begins with the first
+// attempt, is found through the context of the request or of the raw request,
+// and is over when Execute is.
+type call struct {
+	request *resty.Request
+	client  *resty.Client
+	policy  *policy
+	ctx     context.Context // the caller's
+	own     requestContext  // the request's for the time of the call
+
+	original string    // the URL as the caller gave it
+	left     string    // the URL as Resty left it at the end
+	resent   bool      // Resty was given what an earlier call had left
+	secure   bool      // a URL of the request was https
+	turn     uint64    // of a Rotate
+	initial  *snapshot // the request before its first OnAttempt, if there is one
+	results  *results  // before the first attempt, if there are any
+	payload  *payload  // what the request sends, if its method sends a body
+	key      string    // of the IdempotencyHeader
+
+	attempts []Attempt      // that have been reported
+	first    attemptContext // of the first attempt
+	current  underWay
+	counted  int // Resty's count of the attempt under way
+
+	// Contexts are asked from other goroutines.
+	number  atomic.Int32 // of the attempt under way
+	sending atomic.Bool  // Resty has it, and has not asked our condition yet
+	over    atomic.Bool
+}
+
+// underWay is what is known of the attempt under way, or of the last one. It is
+// replaced as a whole when the next one is prepared.
+type underWay struct {
+	context  *attemptContext
+	response *resty.Response
+	err      error  // as Resty has it
+	final    error  // what Resty is to return instead, if anything
+	refusal  error  // why it cannot be sent
+	url      string // where it goes
+
+	output   os.FileInfo // the file of SetOutput before it, if there was one
+	stage    stage
+	chosen   bool // the url is not what Resty would take
+	read     bool // Resty has read the response
+	wanted   bool // something asks for another attempt
+	retrying bool // which will follow
+}
+
+// A stage is how far an attempt has come.
+type stage int
+
+const (
+	preparing stage = iota // Target and OnAttempt say where it goes
+	ready                  // Resty has not begun it
+	begun                  // Resty makes the raw request
+	built                  // Resty has got the raw request from us
+	reported               // it is over, and in the history
+)
+
+type callKey struct{}
+
+// callOf returns the call that r is in, or nil.
+func callOf(r *resty.Request) *call {
+	if c := lastCall(r); c != nil && !c.over.Load() {
+		return c
+	}
+	return nil
+}
+
+// lastCall returns the call that r is in or was in last, or nil. The raw request
+// still knows when a middleware has replaced the context.
+func lastCall(r *resty.Request) *call {
+	if c := callIn(r.Context()); c != nil && c.request == r {
+		return c
+	}
+	if r.RawRequest == nil {
+		return nil
+	}
+	if c := callIn(r.RawRequest.Context()); c != nil && c.request == r {
+		return c
+	}
+	return nil
+}
+
+// callIn returns the call that a context belongs to, or nil.
+func callIn(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// begin begins the call of a request, and prepares its first attempt.
+func begin(client *resty.Client, r *resty.Request) error {
+	p := pluginOf(client)
+	if p == nil {
+		return errors.New("restyretry: the client's RetryAfter was changed after Install; set Wait in the options instead")
+	}
+	policy, err := p.current.Load().within(r.Context())
+	if err != nil {
+		return err
+	}
+	if err := p.inspect(client, policy); err != nil {
+		return err
+	}
+	earlier := lastCall(r)
+	c := &call{request: r, client: client, policy: policy, ctx: r.Context(), original: r.URL, counted: r.Attempt}
+	c.own = requestContext{call: c, values: c.ctx}
+	c.number.Store(1)
+	r.SetContext(&c.own)
+	c.remember(earlier)
+	if err = c.direct(); err == nil {
+		err = c.takeBody(earlier)
+	}
+	c.current.stage, c.current.refusal = begun, err
+	c.noteOutput()
+	return err
+}
+
+// remember keeps what the coming attempts need of the request as it is now.
+// earlier is its call before this one, if it is used again.
+func (c *call) remember(earlier *call) {
+	r := c.request
+	if earlier != nil && r.URL == earlier.left && r.URL != earlier.original {
+		// Send on a request that was used before: Resty left in r.URL what it had
+		// made of it, and would add the query parameters once more.
+		r.URL, c.original, c.resent = earlier.original, earlier.original, true
+	}
+	if c.policy.onAttempt {
+		c.initial = takeSnapshot(r)
+	}
+	if earlier != nil && earlier.results != nil && r.Error == nil {
+		r.Error = earlier.results.failure // Resty has forgotten it
+	}
+	if r.Result != nil || r.Error != nil {
+		c.results = takeResults(r, c.policy.retriesSuccess() || c.hasConditions())
+	}
+	if rotation, ok := c.policy.URL.(*rotation); ok {
+		c.turn = rotation.turn()
+	}
+	c.secure = schemeOf(c.client, r.URL) == "https"
+}
+
+// resume lets Resty go on with the attempt that advance has prepared.
+func (c *call) resume() error {
+	r := c.request
+	switch {
+	case c.current.stage == preparing: // GenerateCurlCommand in OnAttempt
+		showBody(c.client, r)
+		return nil
+	case c.counted == r.Attempt: // the middleware runs twice for one attempt
+		return nil
+	}
+	c.counted = r.Attempt
+	if c.current.stage != ready {
+		// A condition outside this package repeats a request that could not be
+		// sent. Resty neither waits nor looks at the context in that case.
+		return cmp.Or(c.current.refusal, errNotRepeated)
+	}
+	c.current.stage = begun
+	if c.current.chosen {
+		r.URL = c.current.url
+	}
+	c.stayInContext()
+	c.noteOutput()
+	c.current.refusal = c.takeBody(nil)
+	return c.current.refusal
+}
+
+var errNotRepeated = errors.New("restyretry: not repeated, the attempt before could not be sent")
+
+// build completes the raw request of an attempt.
+func (c *call) build(hr *http.Request) error {
+	c.current.context = c.newAttemptContext(hr)
+	*hr = *hr.WithContext(c.current.context)
+	c.cover()
+	if err := c.putBody(hr); err != nil {
+		return err
+	}
+	c.putHeaders(hr)
+	if c.policy.PreRequest != nil {
+		if err := c.policy.PreRequest(c.client, hr); err != nil {
+			return err
+		}
+	}
+	if err := c.guardRaw(hr); err != nil {
+		return err
+	}
+	c.current.stage = built
+	c.sending.Store(true)
+	return nil
+}
+
+// putHeaders adds the header fields that the options ask for. They are not in
+// the Resty request, so that a request that is used again gets a key of its own.
+func (c *call) putHeaders(hr *http.Request) {
+	o := &c.policy.Options
+	if o.AttemptHeader != "" {
+		hr.Header.Set(o.AttemptHeader, strconv.Itoa(int(c.number.Load())))
+	}
+	if o.IdempotencyHeader == "" || hasField(hr.Header, o.IdempotencyHeader) || slices.Contains(idempotentMethods, hr.Method) {
+		return
+	}
+	if c.key == "" {
+		c.key = rand.Text()
+	}
+	hr.Header.Set(o.IdempotencyHeader, c.key)
+}
+
+// upcoming is the attempt that is about to be sent.
+func (c *call) upcoming() Attempt {
+	a := c.blank()
+	a.Method, a.URL, a.Start = c.request.Method, redact.Text(c.request.URL), time.Now()
+	return a
+}
+
+// attempt is the attempt that has just ended.
+func (c *call) attempt(resp *resty.Response, err error) Attempt {
+	if resp == nil && c.current.stage < built { // never sent
+		a := c.upcoming()
+		a.Err = redact.Error(err)
+		return a
+	}
+	a := c.blank()
+	a.Method, a.URL = c.request.RawRequest.Method, redact.URL(c.request.RawRequest.URL)
+	a.Response, a.Err, a.Start, a.sent = resp, redact.Error(err), c.request.Time, true
+	if resp == nil || restyfields.Saves(c.request) { // a callback panicked; or Resty saves to a file after ReceivedAt
+		a.Took = time.Since(a.Start)
+	} else {
+		a.Took = resp.ReceivedAt().Sub(a.Start)
+	}
+	return a
+}
+
+// blank is what attempts have in common.
+func (c *call) blank() Attempt {
+	return Attempt{
+		Number: int(c.number.Load()), Max: c.policy.Attempts, Request: c.request,
+		rand: c.policy.Rand, turn: c.turn,
+	}
+}
+
+// report takes in an attempt that has ended: it decides what follows, and puts
+// the attempt into the history. asked says that a condition outside this package
+// asks for a retry.
+func (c *call) report(resp *resty.Response, err error, asked bool) {
+	c.settle(resp, err)
+	a := c.attempt(resp, err)
+	o := c.outcome(a, asked)
+	v := c.policy.decide(o)
+	c.countRequest(a)
+	c.follow(a, c.afford(o, v))
+}
+
+// reconsider reports the last attempt anew, since a condition outside this
+// package asks for a retry that nothing else asks for.
+func (c *call) reconsider() {
+	a := *c.last()
+	c.attempts = c.attempts[:len(c.attempts)-1]
+	o := c.outcome(a, true)
+	c.follow(a, c.afford(o, c.policy.decide(o)))
+}
+
+// countRequest counts the request in the Budget once its first attempt has been
+// sent.
+func (c *call) countRequest(a Attempt) {
+	if b := c.policy.Budget; b != nil && a.Number == 1 && a.sent {
+		b.Request(a.Start.Add(a.Took))
+	}
+}
+
+// afford takes a retry out of the Budget.
+func (c *call) afford(o outcome, v verdict) verdict {
+	if b := c.policy.Budget; v.retry && b != nil && !b.Retry(o.now) {
+		return c.policy.end(o, ReasonBudget)
+	}
+	return v
+}
+
+// outcome is what is known of an attempt that has just ended.
+func (c *call) outcome(a Attempt, asked bool) outcome {
+	err := asRedirect(a.Response, c.current.err)
+	o := outcome{
+		Attempt: a, err: err, asked: asked, partial: !c.current.read && isPartial(a.Response, err),
+		bodyLost: errors.Is(err, replay.ErrLost), replayable: c.isReplayable(),
+		client: c.client, ctx: c.ctx, began: a.Start, now: time.Now(),
+	}
+	if len(c.attempts) > 0 {
+		o.began = c.attempts[0].Start
+	}
+	if !c.policy.repeats(a.Method) {
+		o.keyed, o.unsent = c.policy.hasKey(c.request.RawRequest.Header), c.isUnsent()
+	}
+	return o
+}
+
+// isUnsent reports whether no server can have seen the attempt's request: its
+// header was not written to any connection, nor that of a request that was
+// redirected to it. A transport that does not say what it writes has to fail with
+// an error that comes before: the name was not resolved, or the connection not
+// made.
+func (c *call) isUnsent() bool {
+	if c.current.err == nil || c.current.context == nil || c.current.context.wire == nil {
+		return false
+	}
+	wire := c.current.context.wire
+	return !wire.wrote.Load() && (wire.asked.Load() || isUnsentError(c.current.err, c.request.RawRequest.URL))
+}
+
+// isReplayable reports whether the body of the attempt can be sent once more.
+// Without our pre-request hook, multipart data cannot: Resty has read its parts.
+func (c *call) isReplayable() bool {
+	if p := c.payload; p != nil && !p.body.isReplayable() {
+		return false
+	}
+	return c.current.context != nil || !restyfields.IsMultipart(c.request)
+}
+
+// settle ends what lasts as long as an attempt.
+func (c *call) settle(resp *resty.Response, err error) {
+	c.sending.Store(false)
+	c.current.response, c.current.err = resp, err
+	c.current.context.release(c.streamed())
+	c.putBodyBack()
+	if resp == nil || c.current.read {
+		return
+	}
+	c.takeBackOutput(resp, false)
+	if err != nil && resp.RawResponse != nil {
+		_ = resp.RawResponse.Body.Close() // Resty leaves it open where it failed before reading
+	}
+}
+
+// follow makes a verdict come true, and puts the attempt into the history.
+func (c *call) follow(a Attempt, v verdict) {
+	a.Reason, a.Wait = v.reason, v.wait
+	c.current.stage, c.current.wanted, c.current.retrying, c.current.final = reported, v.wanted, v.retry, v.err
+	c.attempts = append(c.attempts, a)
+}
+
+// last is the last attempt in the history.
+func (c *call) last() *Attempt { return &c.attempts[len(c.attempts)-1] }
+
+// breakOff makes an attempt the last after all, although it was to be followed
+// by another.
+func (c *call) breakOff(reason Reason, why error) {
+	c.current.retrying = false
+	c.last().Reason = reason
+	c.current.final = joined(c.current.err, why)
+}
+
+// advance goes from a failed attempt to the next: it lets go of the response,
+// waits, and prepares the request.
+func (c *call) advance() {
+	discard(c.ctx, c.current.response, c.current.read)
+	wait := c.onRetry()
+	c.policy.plugin.stats.wait(wait)
+	// Resty waits the last nanosecond: it takes no 0 for an answer.
+	if sleep(c.ctx, wait-1); c.ctx.Err() != nil {
+		c.breakOff(endedBy(c.ctx), fmt.Errorf("restyretry: while waiting for attempt %d: %w", c.number.Load()+1, ended(c.ctx)))
+		return
+	}
+	before := c.current
+	c.current = underWay{wanted: true}
+	number := c.number.Add(1)
+	err, reason := c.prepare(), ReasonStopped
+	if c.ctx.Err() != nil && err == nil { // OnAttempt may take its time
+		err, reason = fmt.Errorf("restyretry: before attempt %d: %w", number, ended(c.ctx)), endedBy(c.ctx)
+	}
+	if err != nil {
+		c.number.Store(number - 1)
+		c.current = before
+		c.breakOff(reason, err)
+		return
+	}
+	c.current.stage = ready
+}
+
+// prepare makes the request what it was before the first attempt, and chooses
+// where it goes.
+func (c *call) prepare() error {
+	r := c.request
+	c.initial.restore(r)
+	c.results.restore(r)
+	r.URL = c.original
+	r.SetContext(&c.own)
+	if err := c.direct(); err != nil {
+		return err
+	}
+	c.current.url = r.URL
+	c.current.chosen = c.resent || c.policy.URL != nil || r.URL != c.original
+	return nil
+}
+
+// stop makes Resty end its loop now, with the last response and the error of the
+// call. An error returned to Resty instead would be dropped where the attempt
+// itself had one, and could not be nil. So the context that Resty looks at ends,
+// and Resty, which is about to wait, returns the context's error.
+func (c *call) stop(watched context.Context) (time.Duration, error) {
+	final := c.current.final
+	if final == nil {
+		final = c.current.err
+	}
+	if own, ok := watched.(*requestContext); ok && own.call == c {
+		c.request.SetContext(&requestContext{call: c, values: own.values})
+		own.stop(final)
+		return time.Hour, nil // does not begin
+	}
+	// Without our pre-request hook, a middleware may have put a context of its own
+	// before ours.
+	if final == nil {
+		final = errors.New("restyretry: a condition outside the plugin asked for a retry that is not allowed")
+	}
+	return 0, final
+}
+
+// finish ends the call: it puts the request back as it was and tells everyone.
+// It does nothing the second time.
+func (c *call) finish(resp *resty.Response, err error, panicked bool) {
+	if c.over.Load() {
+		return
+	}
+	c.conclude(resp, err, panicked)
+	c.over.Store(true)
+	if panicked && c.current.response != nil && c.current.response.RawResponse != nil {
+		_ = c.current.response.RawResponse.Body.Close() // nobody gets it
+	}
+	c.putBack()
+	c.policy.plugin.stats.count(c.attempts)
+	c.onDone()
+}
+
+// conclude makes sure that the last attempt is in the history, with the reason
+// why it was the last.
+func (c *call) conclude(resp *resty.Response, err error, panicked bool) {
+	switch {
+	case c.current.stage == ready && resp != nil: // ended in the last nanosecond of the wait
+		c.number.Add(-1)
+		c.last().Reason = endedBy(c.ctx)
+	case c.current.stage != reported:
+		c.reportLate(resp, err, panicked)
+	case panicked:
+		c.last().Reason = ReasonPanic
+	case c.current.retrying: // Resty's wait was cancelled
+		c.last().Reason = ReasonCancelled
+	}
+}
+
+// reportLate reports an attempt after which Resty did not ask for a decision.
+func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
+	if panicked {
+		resp = c.current.response
+	}
+	c.settle(resp, err)
+	a := c.attempt(resp, err)
+	c.countRequest(a)
+	v := verdict{reason: ReasonCancelled, wanted: c.current.wanted} // by a context that a middleware put before ours
+	switch {
+	case panicked:
+		v.reason = ReasonPanic
+	case resp == nil && c.current.refusal != nil:
+		v.reason = ReasonStopped
+	case resp == nil:
+		v.reason = ReasonNotSent
+	case succeededWith(a):
+		v.reason = ReasonSucceeded
+	case c.ctx.Err() != nil:
+		v.reason = endedBy(c.ctx)
+	}
+	c.follow(a, v)
+}
+
+// putBack undoes what OnAttempt and we have done to the request, but for its
+// URL, which tells where the last attempt went. Without OnAttempt the header
+// fields stay that Resty has added.
+func (c *call) putBack() {
+	r := c.request
+	c.left = r.URL
+	c.payload.finish()
+	c.initial.restore(r)
+	r.SetContext(c.ctx)
+	if r.RawRequest == nil {
+		r.RawRequest = &http.Request{Method: r.Method, URL: &url.URL{}, Header: http.Header{}} // never made
+	}
+	if callIn(r.RawRequest.Context()) != c {
+		// For History. The transport may still be reading the request itself.
+		r.RawRequest = r.RawRequest.WithContext(&attemptContext{Context: r.RawRequest.Context(), call: c, number: int(c.number.Load())})
+	}
+}
+
+// streamed returns the response whose body the caller will read from the
+// connection, or nil: Resty has read the body, or has failed.
+func (c *call) streamed() *http.Response {
+	if c.current.response == nil || c.current.err != nil || c.current.read {
+		return nil
+	}
+	return c.current.response.RawResponse
+}
+
+// sleep waits until d has passed or the context has ended.
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// ended is how a context ended, with the cause if it has one of its own.
+func ended(ctx context.Context) error {
+	err := ctx.Err()
+	if cause := context.Cause(ctx); cause != err {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
+}
+
+// endedBy is how a context ended, as a Reason.
+func endedBy(ctx context.Context) Reason {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ReasonDeadline
+	}
+	return ReasonCancelled
+}
+
+// joined adds why a request cannot go on to the error it failed with, if any.
+func joined(err, why error) error {
+	if err == nil {
+		return why
+	}
+	return fmt.Errorf("%w (%w)", err, why)
+}

@@ -1,0 +1,242 @@
+package redact
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Error returns err with a text that shows no secret. It is the same error to
+// errors.Is and errors.As. If there is nothing to redact, it is err itself.
+//
+// A *url.Error becomes another one, so that its URL field is redacted too. Any
+// other error is wrapped: what errors.Unwrap returns has the original text.
+func Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	shown, _ := redactError(err, false)
+	return shown
+}
+
+// Reason returns why url.Parse failed, without the parts of the URL that the
+// text of err quotes. It is [Error] for an error of another origin.
+func Reason(err error) error {
+	var e *url.Error
+	if !errors.As(err, &e) || e.Err == nil {
+		return Error(err)
+	}
+	reason, _, _ := strings.Cut(e.Err.Error(), `"`)
+	reason, _ = redactProse(strings.TrimRight(reason, " ("))
+	return errors.New(escape(reason))
+}
+
+// redactError reports whether the error it returns is another one than err.
+func redactError(err error, strict bool) (shown error, changed bool) {
+	before := err.Error()
+	after := errorText(err, strict)
+	if before == after {
+		return err, false
+	}
+	if e, ok := err.(*url.Error); ok && e.Err != nil {
+		text, certain := showText(e.URL)
+		inner, _ := redactError(e.Err, strict || !certain)
+		return &url.Error{Op: redactText(e.Op, strict), URL: text, Err: inner}, true
+	}
+	r := redactedError{err: err, text: after}
+	if ne, ok := err.(net.Error); ok {
+		return &redactedNetError{r, ne}, true
+	}
+	return &r, true
+}
+
+// errorText is the text of err, redacted. It takes the text of a wrapped error
+// by itself, where it stands at the end. If strict, no quoted words are shown.
+func errorText(err error, strict bool) string {
+	if e, ok := err.(*url.Error); ok && e.Err != nil {
+		text, certain := showText(e.URL)
+		return fmt.Sprintf("%s %q: %s", redactText(e.Op, strict), text, errorText(e.Err, strict || !certain))
+	}
+	whole := err.Error()
+	if inner := errors.Unwrap(err); inner != nil {
+		prefix, found := strings.CutSuffix(whole, inner.Error())
+		if found && prefix == "" {
+			return errorText(inner, strict)
+		}
+		if prefix, ok := strings.CutSuffix(prefix, ": "); ok && found {
+			return redactText(prefix, strict) + ": " + errorText(inner, strict)
+		}
+	}
+	return redactText(whole, strict)
+}
+
+// redactText redacts a text with URLs in it, as the package comment explains.
+func redactText(s string, strict bool) string {
+	first, last := strings.IndexByte(s, '"'), strings.LastIndexByte(s, '"')
+	if first < 0 {
+		shown, _ := redactProse(s)
+		return escape(shown)
+	}
+	head, quoted, tail := s[:first], s[first:last+1], s[last+1:]
+	if !isApart(head, quoted, tail) {
+		return redacted
+	}
+	shown, whole := redactProse(head)
+	if whole {
+		tail, _ = redactProse(tail)
+		shown += redactQuoted(quoted, strict || namesScheme(s)) + tail
+	}
+	return escape(shown)
+}
+
+// isApart reports whether the quotes are no part of a URL that begins before
+// them or ends behind them.
+func isApart(head, quoted, tail string) bool {
+	if head != "" && !strings.ContainsAny(head[len(head)-1:], " \t\n([{=") ||
+		tail != "" && !strings.ContainsAny(tail[:1], " \t\n)]}:,;.") {
+		return false
+	}
+	if len(quoted) == 1 || strings.Contains(blankInnocent(tail), "@") {
+		return false
+	}
+	return !strings.Contains(quoted, "@") || !glued.MatchString(head)
+}
+
+var (
+	// glued matches a colon that may stand between a user and a password.
+	glued = regexp.MustCompile(`:\S`)
+
+	schemeName = regexp.MustCompile(`scheme "([^"]*)"`)
+
+	// name matches quoted text that is neither a URL nor a part of one in which
+	// a secret can be, such as the port in "invalid port \":secret\" after host".
+	name = regexp.MustCompile(`^(|([A-Za-z]+://)?[\pL\pN_/]([\pL\pN_ ,.*/()'-]|: |:[0-9]+\b)*)$`)
+)
+
+// namesScheme reports whether s names a scheme that may be a user name or a
+// token: "unsupported protocol scheme".
+func namesScheme(s string) bool {
+	for _, match := range schemeName.FindAllStringSubmatch(s, -1) {
+		if !isKnownScheme(match[1]) {
+			return true
+		}
+	}
+	return false
+}
+
+// redactQuoted redacts a text that begins and ends with a quote.
+func redactQuoted(s string, strict bool) string {
+	const closed = `"` + redacted + `"`
+	if strict {
+		return closed
+	}
+	if areNames(s) {
+		return s
+	}
+	if content, err := strconv.Unquote(s); err == nil {
+		return `"` + Text(content) + `"`
+	}
+	return closed
+}
+
+// areNames reports whether s is made of quoted names with prose between them.
+func areNames(s string) bool {
+	for s != "" {
+		quoted, err := strconv.QuotedPrefix(s)
+		if err != nil {
+			return false
+		}
+		content, err := strconv.Unquote(quoted)
+		if err != nil || !name.MatchString(content) {
+			return false
+		}
+		s = s[len(quoted):]
+		gap := s[:max(0, strings.IndexByte(s, '"'))]
+		if _, whole := redactProse(gap); !whole {
+			return false
+		}
+		s = s[len(gap):]
+	}
+	return true
+}
+
+var (
+	suspicious = regexp.MustCompile(`[?#]|=\S*&|&\S*=`)
+
+	// innocent matches the end of a question, a number and a character that an
+	// error is about: "did you start it?", "attempt #2", "invalid character '?'".
+	innocent = regexp.MustCompile(`(^|\s)(\(?\pL[\pL']*\?\)?|#[0-9]+[:,.]?|'.'[:,.]?)(\s|$)`)
+)
+
+// blankInnocent returns s with as many bytes.
+func blankInnocent(s string) string {
+	return innocent.ReplaceAllStringFunc(s, func(match string) string {
+		return strings.Repeat(" ", len(match))
+	})
+}
+
+// redactProse redacts text outside quotes, and reports whether all of it is
+// shown.
+func redactProse(s string) (shown string, whole bool) {
+	blanked := blankInnocent(s)
+	if strings.Contains(blanked, "@") {
+		return redacted, false
+	}
+	mark := suspicious.FindStringIndex(blanked)
+	if mark == nil {
+		return s, true
+	}
+	start := strings.LastIndexAny(s[:mark[0]], " \t\r\n") + 1
+	word := s[start:]
+	if end := strings.IndexAny(word, " \t\r\n"); end >= 0 {
+		word = word[:end]
+	}
+	return s[:start] + Text(word), false
+}
+
+// escape replaces what is not printable the way strconv.Quote does, and leaves
+// quotes alone.
+func escape(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		_, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case !unicode.IsPrint(r):
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// A redactedError is an error with another text.
+type redactedError struct {
+	err  error
+	text string
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
+
+// Redacted returns the error whose text this is. It tells this wrapper from
+// those that mean something.
+func (e *redactedError) Redacted() error { return e.err }
+
+// A redactedNetError is a net.Error still. A *url.Error asks its cause, without
+// unwrapping it.
+type redactedNetError struct {
+	redactedError
+	net net.Error
+}
+
+func (e *redactedNetError) Timeout() bool   { return e.net.Timeout() }
+func (e *redactedNetError) Temporary() bool { return e.net.Temporary() } //nolint:staticcheck // the interface has it

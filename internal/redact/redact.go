@@ -1,0 +1,211 @@
+// Package redact makes URLs and errors fit for a log: without passwords, tokens
+// and other secrets, and without characters that a terminal or a log viewer
+// acts on.
+//
+// # What is a secret
+//
+// User information, every query value and the fragment. Schemes, hosts, paths
+// and the names in a query are shown, so a path segment must not be a secret.
+//
+// # URLs
+//
+// A text is a URL with certainty if net/url parses it and finds a host, or a
+// path alone that could not be a URL without its scheme. Of any other text only
+// a known scheme is shown, and the host where there is no @ in the text. A text
+// that cannot be parsed is shown where it consists of characters that no user
+// information, query or fragment can do without, see harmless.
+//
+// A password with a slash in it ends the host for net/url: of
+// http://user:1/secret@host/ the host is user:1. So a path is hidden if it has
+// an @ after a colon, that of a port included.
+//
+// # Errors
+//
+// The text of an error is prose with URLs in it. Each part of a chain of errors
+// (Op "URL": prefix: cause) is judged by itself, so a cause stays readable
+// behind a prefix that does not. In each part:
+//
+//   - Everything between the first double quote and the last one is shown only
+//     if it is one URL, redacted as above, or if it is all names and prose. This
+//     holds whether or not the quotes in a URL are escaped.
+//   - Outside quotes, user information cannot be without an @, and with spaces
+//     in a password nobody can tell where it began: such a part is not shown.
+//   - Outside quotes, a query cannot be without ? and a fragment without #. What
+//     follows the word with one of them is not shown, as it may belong to it.
+//   - If the URL of a *url.Error is not certain, no quoted word of its cause is
+//     shown: net/url and net/http quote pieces of the URL there.
+//
+// A text with none of ", @, ? and # is shown as it is. What the rules assume is
+// that a URL stands either in double quotes, or where none of its own quotes
+// has a space beside it. net/url, net/http and httpproxy always quote.
+package redact
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const redacted = "REDACTED"
+
+// URL returns u as text, with user information and every query value replaced
+// by REDACTED and without the fragment, as OpenTelemetry's url.full wants it.
+// It returns "" for nil.
+func URL(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	shown, _ := showURL(u)
+	return shown
+}
+
+// Text is [URL] for a text that may be a URL, a reference relative to one, or
+// nothing of the kind. A path parameter such as {id} stays as it is.
+func Text(s string) string {
+	shown, _ := showText(s)
+	return shown
+}
+
+// showText is Text, and reports whether s is a URL with certainty.
+func showText(s string) (shown string, certain bool) {
+	if harmless.MatchString(s) {
+		return s, true
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return showOrigin(s), false
+	}
+	shown, certain = showURL(u)
+	if strings.Contains(s, "{") {
+		shown = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(shown)
+	}
+	return shown, certain
+}
+
+// harmless matches a text that begins as a URL, a path, or a host and a port, and
+// that has none of the characters that end user information or begin a query or
+// a fragment, not even percent-encoded.
+var harmless = regexp.MustCompile(
+	`^([A-Za-z][A-Za-z0-9+.-]*://|/|[A-Za-z0-9._-]+:[0-9]{1,5}(/|$))` +
+		`([A-Za-z0-9 ./:\[\]{}_~+,-]|%[G-Zg-z])*$`)
+
+// origin matches the scheme and, if no @ follows, the host of a text.
+var origin = regexp.MustCompile(`^([A-Za-z0-9]+)://(?:([A-Za-z0-9.-]+(?::[0-9]+)?)[/?#][^@]*$)?`)
+
+// showOrigin is what can be shown of a text that is no URL.
+func showOrigin(s string) string {
+	match := origin.FindStringSubmatch(s)
+	switch {
+	case match == nil || !isKnownScheme(match[1]):
+		return redacted
+	case match[2] == "":
+		return match[1] + "://" + redacted
+	default:
+		return match[1] + "://" + match[2] + "/" + redacted
+	}
+}
+
+// isKnownScheme reports whether s is no user name or token that net/url took
+// for a scheme, as in token:x@host.
+func isKnownScheme(s string) bool {
+	known := []string{"http", "https", "ws", "wss", "ftp", "file", "socks5", "socks5h"}
+	return slices.Contains(known, strings.ToLower(s))
+}
+
+var (
+	validScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)?$`)
+	validHost   = regexp.MustCompile(`^(\[[0-9A-Za-z:.%_~-]*\]|[^\[\]:@/?#\\\s]*)(:[0-9]*)?$`)
+)
+
+// showURL is URL, and reports whether u is a URL with certainty. A u that was
+// not made by url.Parse may hold anything anywhere.
+func showURL(u *url.URL) (shown string, certain bool) {
+	noHost := u.Scheme != "" && u.Host == "" && u.Path != ""
+	if u.Opaque != "" || noHost || !validScheme.MatchString(u.Scheme) || !validHost.MatchString(u.Host) {
+		if isKnownScheme(u.Scheme) {
+			return u.Scheme + ":" + redacted, false
+		}
+		return redacted, false
+	}
+	safe := *u
+	safe.Fragment, safe.RawFragment = "", ""
+	safe.RawQuery = redactQuery(u.RawQuery)
+	if u.User != nil {
+		safe.User = url.UserPassword(redacted, redacted)
+	}
+	certain = !hidesUser(u)
+	if !certain {
+		safe.Path, safe.RawPath = redacted, ""
+		if u.Host != "" || strings.HasPrefix(u.Path, "/") {
+			safe.Path = "/" + redacted
+		}
+	}
+	return percentEncode(safe.String()), certain
+}
+
+// hidesUser reports whether the path of u may be, or end with, user information
+// that net/url did not take for it.
+func hidesUser(u *url.URL) bool {
+	before, _, found := cutLast(u.Path, "@")
+	if !found {
+		return false
+	}
+	isReference := u.Host == "" && !strings.HasPrefix(u.Path, "/") // token@host/
+	return isReference || strings.Contains(u.Host+before, ":")
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+func redactQuery(query string) string {
+	if query == "" {
+		return ""
+	}
+	pairs := strings.Split(query, "&")
+	for i, pair := range pairs {
+		pairs[i] = redactPair(pair)
+	}
+	return strings.Join(pairs, "&")
+}
+
+var harmlessName = regexp.MustCompile(`^[\pL\pN_.$~\[\]-]+$`)
+
+// redactPair keeps the name of a pair. Without a value the name may be one
+// itself, an equals sign at its end the padding of base64.
+func redactPair(pair string) string {
+	name, value, _ := strings.Cut(pair, "=")
+	if strings.Trim(value, "=") == "" {
+		return redacted
+	}
+	if plain, err := url.QueryUnescape(name); err != nil || !harmlessName.MatchString(plain) {
+		name = redacted
+	}
+	return name + "=" + redacted
+}
+
+// percentEncode encodes what url.URL.String leaves as it is in a URL but no log
+// should show.
+func percentEncode(s string) string {
+	if !strings.ContainsFunc(s, isUnsafe) {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if isUnsafe(rune(s[i])) {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		} else {
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
+}
+
+func isUnsafe(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"<>\\^`", r)
+}

@@ -1,0 +1,79 @@
+package replay
+
+import (
+	"bytes"
+	"io"
+	"strings"
+)
+
+// text is memory that nobody can write to.
+func text(from strings.Reader) *Body {
+	return &Body{size: int64(from.Len()), reader: func(user) io.ReadCloser {
+		own := from
+		return io.NopCloser(&own)
+	}}
+}
+
+// smallBody is what net/http sends in one write together with the header if it
+// recognizes that the body is in memory: a *bytes.Reader, not a reader of ours.
+const smallBody = 4 << 10
+
+// memory is lent by the caller until Finish, but for small bodies: each of their
+// readers has a copy.
+func memory(from bytes.Reader) *Body {
+	size := from.Len()
+	return &Body{size: int64(size), reader: func(u user) io.ReadCloser {
+		if size <= smallBody {
+			return io.NopCloser(bytes.NewReader(rest(from)))
+		}
+		r := &lentReader{user: u, from: from}
+		r.join()
+		r.body.lent = append(r.body.lent, r)
+		return r
+	}}
+}
+
+// rest returns a copy of what from has still to read.
+func rest(from bytes.Reader) []byte {
+	own := make([]byte, from.Len())
+	_, _ = from.Read(own)
+	return own
+}
+
+// A lentReader reads the caller's memory, or after Finish a copy of its rest.
+type lentReader struct {
+	user
+	from bytes.Reader
+}
+
+func (r *lentReader) Read(p []byte) (int, error) {
+	r.body.mu.Lock() // for no longer than it takes to copy
+	defer r.body.mu.Unlock()
+	if r.closed {
+		return 0, errClosed
+	}
+	n, err := r.from.Read(p)
+	if r.from.Len() == 0 {
+		r.leave()
+	}
+	return n, err
+}
+
+// keep gives readers of the same memory a copy of what they have still to read.
+// They share it, since each of them needs a tail of it. The body's mutex is held.
+func keep(readers []*lentReader) {
+	var longest bytes.Reader
+	for _, r := range readers {
+		if !r.left && r.from.Len() > longest.Len() {
+			longest = r.from
+		}
+	}
+	own := rest(longest)
+	for _, r := range readers {
+		tail := own[:0]
+		if !r.left {
+			tail = own[len(own)-r.from.Len():]
+		}
+		r.from = *bytes.NewReader(tail)
+	}
+}

@@ -1,0 +1,97 @@
+package replay
+
+import (
+	"io"
+	"os"
+)
+
+// section returns the rest of a file, or of anything else that can be read at
+// several places at once. It is nil where the length is unknown.
+func section(v io.Reader) *Body {
+	at, ok := v.(interface {
+		io.ReaderAt
+		io.Seeker
+	})
+	if !ok || !isRegular(v) {
+		return nil
+	}
+	start, end, err := bounds(at)
+	if err != nil || end <= start {
+		return nil
+	}
+	b := &Body{size: end - start, reader: func(u user) io.ReadCloser {
+		u.join()
+		return &sectionReader{user: u, from: at, at: start, end: end}
+	}}
+	b.closer, _ = v.(io.Closer)
+	return b
+}
+
+// isRegular is false for pipes, devices and sockets.
+func isRegular(v io.Reader) bool {
+	f, ok := v.(*os.File)
+	if !ok {
+		return true
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
+// bounds returns where s stands and where it ends.
+func bounds(s io.Seeker) (start, end int64, err error) {
+	if start, err = s.Seek(0, io.SeekCurrent); err != nil {
+		return 0, 0, err
+	}
+	end, err = s.Seek(0, io.SeekEnd)
+	if _, back := s.Seek(start, io.SeekStart); back != nil {
+		return 0, 0, back
+	}
+	return start, end, err
+}
+
+type sectionReader struct {
+	user
+	from    io.ReaderAt
+	at, end int64 // at is guarded by the body's mutex
+}
+
+func (r *sectionReader) Read(p []byte) (n int, err error) {
+	r.body.enter()
+	defer r.body.exit()
+	at, err := r.place()
+	if err != nil {
+		return 0, err
+	}
+	p = p[:min(int64(len(p)), r.end-at)]
+	n, err = r.from.ReadAt(p, at)
+	r.advance(n)
+	switch {
+	case n == len(p) || err == nil:
+		return n, nil
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF // it has become shorter
+	}
+	return n, &Error{err}
+}
+
+func (r *sectionReader) place() (int64, error) {
+	r.body.mu.Lock()
+	defer r.body.mu.Unlock()
+	switch {
+	case r.closed:
+		return 0, errClosed
+	case r.at == r.end:
+		return 0, io.EOF
+	default:
+		return r.at, nil
+	}
+}
+
+func (r *sectionReader) advance(n int) {
+	r.body.mu.Lock()
+	defer r.body.mu.Unlock()
+	r.at += int64(n)
+	if r.at == r.end {
+		r.leave()
+	}
+}
