@@ -41,10 +41,11 @@ type call struct {
 	payload  *payload  // what the request sends, if its method sends a body
 	key      string    // of the IdempotencyHeader
 
-	attempts []Attempt      // that have been reported
-	first    attemptContext // of the first attempt
+	attempts []Attempt // that have ended
+	first    attemptContext
 	current  underWay
-	counted  int // Resty's count of the attempt under way
+	next     *choice // if it has been made before the wait
+	counted  int     // Resty's count of the attempt under way
 
 	// Contexts are asked from other goroutines.
 	number  atomic.Int32 // of the attempt under way
@@ -217,7 +218,7 @@ func (c *call) build(hr *http.Request) error {
 // the Resty request, so that a request that is used again gets a key of its own.
 func (c *call) putHeaders(hr *http.Request) {
 	o := &c.policy.Options
-	if o.AttemptHeader != "" {
+	if o.AttemptHeader != "" && !hasField(hr.Header, o.AttemptHeader) {
 		hr.Header.Set(o.AttemptHeader, strconv.Itoa(int(c.number.Load())))
 	}
 	if o.IdempotencyHeader == "" || hasField(hr.Header, o.IdempotencyHeader) || slices.Contains(idempotentMethods, hr.Method) {
@@ -262,53 +263,57 @@ func (c *call) blank() Attempt {
 	}
 }
 
-// report takes in an attempt that has ended: it decides what follows, and puts
-// the attempt into the history. asked says that a condition outside this package
-// asks for a retry.
+// report takes in an attempt that has ended, and decides what follows. asked says
+// that a condition outside this package asks for a retry.
 func (c *call) report(resp *resty.Response, err error, asked bool) {
 	c.settle(resp, err)
-	a := c.attempt(resp, err)
-	o := c.outcome(a, asked)
-	v := c.policy.decide(o)
-	c.countRequest(a)
-	c.follow(a, c.afford(o, v))
+	c.record(c.attempt(resp, err))
+	c.follow(c.decide(asked))
 }
 
-// reconsider reports the last attempt anew, since a condition outside this
-// package asks for a retry that nothing else asks for.
-func (c *call) reconsider() {
-	a := *c.last()
-	c.attempts = c.attempts[:len(c.attempts)-1]
-	o := c.outcome(a, true)
-	c.follow(a, c.afford(o, c.policy.decide(o)))
-}
-
-// countRequest counts the request in the Budget once its first attempt has been
-// sent.
-func (c *call) countRequest(a Attempt) {
+// record puts an attempt that has ended into the history.
+func (c *call) record(a Attempt) {
+	c.attempts = append(c.attempts, a)
+	c.current.stage = reported
 	if b := c.policy.Budget; b != nil && a.Number == 1 && a.sent {
 		b.Request(a.Start.Add(a.Took))
 	}
 }
 
-// afford takes a retry out of the Budget.
-func (c *call) afford(o outcome, v verdict) verdict {
+// decide is the verdict on the last attempt in the history.
+func (c *call) decide(asked bool) verdict {
+	o := c.outcome(asked)
+	v := c.policy.decide(o)
+	if c.next != nil && c.next.err != nil {
+		v = c.policy.refuse(o, ReasonStopped)
+		v.err = o.ended(ReasonStopped, c.next.err)
+	}
 	if b := c.policy.Budget; v.retry && b != nil && !b.Retry(o.now) {
-		return c.policy.end(o, ReasonBudget)
+		v = c.policy.refuse(o, ReasonBudget)
+	}
+	if !v.retry && c.next != nil {
+		c.request.URL, c.next = c.next.before, nil
 	}
 	return v
 }
 
-// outcome is what is known of an attempt that has just ended.
-func (c *call) outcome(a Attempt, asked bool) outcome {
+// follow makes a verdict on the last attempt come true.
+func (c *call) follow(v verdict) {
+	c.last().Reason, c.last().Wait = v.reason, v.wait
+	c.current.wanted, c.current.retrying, c.current.final = v.wanted, v.retry, v.err
+}
+
+// outcome is what is known of the last attempt in the history.
+func (c *call) outcome(asked bool) outcome {
+	a := *c.last()
 	err := asRedirect(a.Response, c.current.err)
 	o := outcome{
 		Attempt: a, err: err, asked: asked, partial: !c.current.read && isPartial(a.Response, err),
 		bodyLost: errors.Is(err, replay.ErrLost), replayable: c.isReplayable(),
-		client: c.client, ctx: c.ctx, began: a.Start, now: time.Now(),
+		client: c.client, ctx: c.ctx, began: c.attempts[0].Start, now: time.Now(),
 	}
-	if len(c.attempts) > 0 {
-		o.began = c.attempts[0].Start
+	if c.policy.URL != nil || c.policy.onAttempt {
+		o.elsewhere = c.goesElsewhere
 	}
 	if !c.policy.repeats(a.Method) {
 		o.keyed, o.unsent = c.policy.hasKey(c.request.RawRequest.Header), c.isUnsent()
@@ -353,13 +358,6 @@ func (c *call) settle(resp *resty.Response, err error) {
 	}
 }
 
-// follow makes a verdict come true, and puts the attempt into the history.
-func (c *call) follow(a Attempt, v verdict) {
-	a.Reason, a.Wait = v.reason, v.wait
-	c.current.stage, c.current.wanted, c.current.retrying, c.current.final = reported, v.wanted, v.retry, v.err
-	c.attempts = append(c.attempts, a)
-}
-
 // last is the last attempt in the history.
 func (c *call) last() *Attempt { return &c.attempts[len(c.attempts)-1] }
 
@@ -368,7 +366,7 @@ func (c *call) last() *Attempt { return &c.attempts[len(c.attempts)-1] }
 func (c *call) breakOff(reason Reason, why error) {
 	c.current.retrying = false
 	c.last().Reason = reason
-	c.current.final = joined(c.current.err, why)
+	c.current.final = outcome{Attempt: *c.last(), err: c.current.err}.ended(reason, why)
 }
 
 // advance goes from a failed attempt to the next: it lets go of the response,
@@ -379,39 +377,69 @@ func (c *call) advance() {
 	c.policy.plugin.stats.wait(wait)
 	// Resty waits the last nanosecond: it takes no 0 for an answer.
 	if sleep(c.ctx, wait-1); c.ctx.Err() != nil {
-		c.breakOff(endedBy(c.ctx), fmt.Errorf("restyretry: while waiting for attempt %d: %w", c.number.Load()+1, ended(c.ctx)))
+		c.breakOff(endedBy(c.ctx), ended(c.ctx))
 		return
 	}
-	before := c.current
-	c.current = underWay{wanted: true}
-	number := c.number.Add(1)
-	err, reason := c.prepare(), ReasonStopped
-	if c.ctx.Err() != nil && err == nil { // OnAttempt may take its time
-		err, reason = fmt.Errorf("restyretry: before attempt %d: %w", number, ended(c.ctx)), endedBy(c.ctx)
+	next := c.takeChoice()
+	switch {
+	case next.err != nil:
+		c.breakOff(ReasonStopped, next.err)
+	case c.ctx.Err() != nil: // OnAttempt may take its time
+		c.breakOff(endedBy(c.ctx), ended(c.ctx))
+	default:
+		c.results.restore(c.request)
+		c.number.Add(1)
+		c.current = next.underWay
+		c.current.stage = ready
 	}
-	if err != nil {
-		c.number.Store(number - 1)
-		c.current = before
-		c.breakOff(reason, err)
-		return
-	}
-	c.current.stage = ready
 }
 
-// prepare makes the request what it was before the first attempt, and chooses
-// where it goes.
-func (c *call) prepare() error {
-	r := c.request
+// takeChoice returns the choice of where the next attempt goes, which may have
+// been made before the wait.
+func (c *call) takeChoice() choice {
+	if c.next == nil {
+		return c.choose()
+	}
+	next := *c.next
+	c.next = nil
+	return next
+}
+
+// A choice is where the next attempt goes, and how the request looks then.
+type choice struct {
+	underWay
+	err    error  // of the Target or an OnAttempt, or because it must not go there
+	before string // the URL of the request until then
+}
+
+// choose makes the request what it was before the first attempt, and lets the
+// Target and OnAttempt prepare the next.
+func (c *call) choose() choice {
+	r, last := c.request, c.current
+	next := choice{before: r.URL}
+	c.current = underWay{wanted: true}
+	c.number.Add(1)
 	c.initial.restore(r)
-	c.results.restore(r)
 	r.URL = c.original
 	r.SetContext(&c.own)
-	if err := c.direct(); err != nil {
-		return err
+	next.err = c.direct()
+	next.underWay = c.current
+	next.url = r.URL
+	next.chosen = c.resent || c.policy.URL != nil || r.URL != c.original
+	c.number.Add(-1)
+	c.current = last
+	return next
+}
+
+// goesElsewhere reports whether the next attempt goes to another host than the
+// last one, and than the one that answered it. To find out, it has to be chosen.
+func (c *call) goesElsewhere() bool {
+	if c.next == nil {
+		next := c.choose()
+		c.next = &next
 	}
-	c.current.url = r.URL
-	c.current.chosen = c.resent || c.policy.URL != nil || r.URL != c.original
-	return nil
+	to := hostOf(c.client, c.request)
+	return to != "" && to != hostKey(c.request.RawRequest.URL) && to != hostKey(answeredBy(c.last().Response))
 }
 
 // stop makes Resty end its loop now, with the last response and the error of the
@@ -475,7 +503,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 	}
 	c.settle(resp, err)
 	a := c.attempt(resp, err)
-	c.countRequest(a)
+	c.record(a)
 	v := verdict{reason: ReasonCancelled, wanted: c.current.wanted} // by a context that a middleware put before ours
 	switch {
 	case panicked:
@@ -489,7 +517,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 	case c.ctx.Err() != nil:
 		v.reason = endedBy(c.ctx)
 	}
-	c.follow(a, v)
+	c.follow(v)
 }
 
 // putBack undoes what OnAttempt and we have done to the request, but for its
@@ -547,12 +575,4 @@ func endedBy(ctx context.Context) Reason {
 		return ReasonDeadline
 	}
 	return ReasonCancelled
-}
-
-// joined adds why a request cannot go on to the error it failed with, if any.
-func joined(err, why error) error {
-	if err == nil {
-		return why
-	}
-	return fmt.Errorf("%w (%w)", err, why)
 }

@@ -96,7 +96,7 @@ func retryHook(resp *resty.Response, err error) {
 		c.report(resp, err, true)
 	case c.current.wanted || c.current.final != nil: // by us
 	default:
-		c.reconsider()
+		c.follow(c.decide(true))
 	}
 }
 

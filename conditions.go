@@ -31,10 +31,11 @@ type outcome struct {
 	bodyLost   bool // its body could not be sent
 	replayable bool // its body can be sent once more
 
-	client *resty.Client
-	ctx    context.Context // the caller's
-	began  time.Time       // the first attempt
-	now    time.Time
+	elsewhere func() bool // whether the next attempt goes to another host; nil if it cannot
+	client    *resty.Client
+	ctx       context.Context // the caller's
+	began     time.Time       // the first attempt
+	now       time.Time
 }
 
 // A verdict is what follows an attempt.
@@ -120,22 +121,25 @@ func (p *policy) wait(o outcome) (time.Duration, Reason, error) {
 	if before := p.plugin.found.retryAfter; before != nil {
 		switch wait, err := before(o.client, o.Response); {
 		case err != nil:
-			return 0, ReasonStopped, joined(o.err, err)
+			return 0, ReasonStopped, o.ended(ReasonStopped, err)
 		case wait > 0:
 			return wait, "", nil
 		case wait < 0: // as Resty has it
 			return p.plugin.found.maxWait, "", nil
 		}
 	}
+	asked := time.Duration(0)
 	if p.MaxServerWait > 0 {
-		switch asked := serverwait.Wait(o.StatusCode(), o.Response.Header(), o.now); {
-		case asked > min(p.MaxServerWait, serverwait.Forever-time.Second):
-			return 0, ReasonServerWait, nil
-		case asked > 0:
-			return asked + between(o.Attempt, 0, min(asked/10, time.Second)), "", nil
-		}
+		asked = serverwait.Wait(o.StatusCode(), o.Response.Header(), o.now)
 	}
-	return max(p.Wait(o.Attempt), 0), "", nil
+	switch {
+	case asked == 0 || o.elsewhere != nil && o.elsewhere(): // it binds no other host
+		return max(p.Wait(o.Attempt), 0), "", nil
+	case asked > min(p.MaxServerWait, serverwait.Forever-time.Second):
+		return 0, ReasonServerWait, nil
+	default:
+		return asked + between(o.Attempt, 0, min(asked/10, time.Second)), "", nil
+	}
 }
 
 // refuse is the verdict on an attempt that asks for another in vain.
@@ -149,7 +153,10 @@ func (p *policy) refuse(o outcome, reason Reason) verdict {
 func (p *policy) end(o outcome, reason Reason) verdict {
 	v := verdict{reason: reason}
 	if p.RaiseForStatus && o.err == nil && o.StatusCode() >= http.StatusBadRequest {
-		v.err = &StatusError{StatusCode: o.StatusCode(), Method: o.Method, URL: o.URL, Attempts: o.Number}
+		v.err = &StatusError{
+			StatusCode: o.StatusCode(), Method: o.Method, URL: o.URL,
+			Attempts: o.Number, Max: o.Max, Reason: reason,
+		}
 	}
 	return v
 }
@@ -160,9 +167,20 @@ func (p *policy) cancelled(o outcome, wanted bool) verdict {
 	v := p.end(o, endedBy(o.ctx))
 	v.wanted = wanted
 	if !errors.Is(o.err, o.ctx.Err()) || !errors.Is(o.err, context.Cause(o.ctx)) {
-		v.err = joined(cmp.Or(v.err, o.err), ended(o.ctx))
+		o.err = cmp.Or(v.err, o.err)
+		v.err = o.ended(v.reason, ended(o.ctx))
 	}
 	return v
+}
+
+// ended is the error of a request that something has ended although a retry was
+// wanted. It wraps the error of the attempt as well, if there is one.
+func (o outcome) ended(reason Reason, why error) error {
+	err := fmt.Errorf("restyretry: ended after %d of %d attempts (%s): %w", o.Number, o.Max, reason, why)
+	if o.err != nil {
+		err = fmt.Errorf("%w (%w)", o.err, err)
+	}
+	return err
 }
 
 // result is the reason of an attempt that asks for no other.
@@ -197,7 +215,8 @@ func (o *Options) retriesStatus(status int) bool {
 
 // mayRepeat reports whether the request may be sent again.
 func (o *Options) mayRepeat(out outcome) bool {
-	return out.told() == serverwait.Yes || o.repeats(out.Method) || out.keyed || out.unsent
+	return out.told() == serverwait.Yes || o.repeats(out.Method) || out.keyed || out.unsent ||
+		slices.Contains(o.Refused, out.StatusCode())
 }
 
 // repeats reports whether the method may be sent again in any case.
@@ -222,15 +241,13 @@ type StatusError struct {
 	Method     string
 	URL        string // redacted, see [Attempt]
 	Attempts   int    // that were sent
+	Max        int    // that were allowed
+	Reason     Reason // why no other followed
 }
 
 func (e *StatusError) Error() string {
-	times := "1 attempt"
-	if e.Attempts != 1 {
-		times = fmt.Sprintf("%d attempts", e.Attempts)
-	}
-	return fmt.Sprintf("restyretry: %s %s: %d %s after %s",
-		e.Method, e.URL, e.StatusCode, http.StatusText(e.StatusCode), times)
+	return fmt.Sprintf("restyretry: %s %s: %d %s after %d of %d attempts (%s)",
+		e.Method, e.URL, e.StatusCode, http.StatusText(e.StatusCode), e.Attempts, e.Max, e.Reason)
 }
 
 // isUnsentError reports whether an error says that no connection was made for a

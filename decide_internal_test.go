@@ -43,6 +43,8 @@ func header(name, value string) func(*outcome) {
 
 func post(o *outcome) { o.Method = http.MethodPost }
 
+func elsewhere(o *outcome) { o.elsewhere = func() bool { return true } }
+
 func number(n int) func(*outcome) { return func(o *outcome) { o.Number = n } }
 
 func within(ctx context.Context) func(*outcome) { return func(o *outcome) { o.ctx = ctx } }
@@ -100,6 +102,8 @@ func TestDecide(t *testing.T) {
 		{"the server before the method", answered(503, post, header("X-Should-Retry", "false")), nil, refused(ReasonServer)},
 		{"POST", answered(503, post), nil, refused(ReasonMethod)},
 		{"POST with a key", answered(503, post, func(o *outcome) { o.keyed = true }), nil, retry(ReasonStatus, wait)},
+		{"POST that was refused", answered(429, post), nil, retry(ReasonStatus, wait)},
+		{"POST that was refused, but not by these options", answered(429, post), func(o *Options) { o.Refused = nil }, refused(ReasonMethod)},
 		{"POST that was not sent", broken(io.EOF, post, func(o *outcome) { o.unsent = true }), nil, retry(ReasonError, wait)},
 		{"POST of which the server says yes", answered(503, post, header("X-Should-Retry", "true")), nil, retry(ReasonServer, wait)},
 		{"POST in Methods", answered(503, post), func(o *Options) { o.Methods = []string{"post"} }, retry(ReasonStatus, wait)},
@@ -112,6 +116,7 @@ func TestDecide(t *testing.T) {
 		{"Retry-After of MaxServerWait", answered(503, header("Retry-After", "60")), nil, retry(ReasonStatus, 60*time.Second)},
 		{"Retry-After above MaxServerWait", answered(503, header("Retry-After", "61")), nil, refused(ReasonServerWait)},
 		{"Retry-After is not asked for", answered(503, header("Retry-After", "61")), func(o *Options) { o.MaxServerWait = 0 }, retry(ReasonStatus, wait)},
+		{"Retry-After binds no other host", answered(503, header("Retry-After", "61"), elsewhere), nil, retry(ReasonStatus, wait)},
 		{"server-wait before deadline", answered(503, header("Retry-After", "61"), until(1001)), nil, refused(ReasonServerWait)},
 		{"deadline", answered(503, until(1002)), nil, refused(ReasonDeadline)},
 		{"deadline after the wait", answered(503, until(1003)), nil, retry(ReasonStatus, wait)},
@@ -170,7 +175,12 @@ func TestDecideAsksTheRetryAfterOfTheClient(t *testing.T) {
 			}}}
 			o := answered(503, header("Retry-After", "3"))
 			o.rand = func() float64 { return 0 }
-			if got := p.decide(o); got != test.want {
+			got := p.decide(o)
+			if !errors.Is(got.err, test.want.err) {
+				t.Errorf("err: got %v, want %v", got.err, test.want.err)
+			}
+			got.err, test.want.err = nil, nil
+			if got != test.want {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})

@@ -243,7 +243,7 @@ func ExampleStatusError() {
 	}
 	// Output:
 	// 503 3
-	// restyretry: GET http://api.test/users: 503 Service Unavailable after 3 attempts
+	// restyretry: GET http://api.test/users: 503 Service Unavailable after 3 of 3 attempts (attempts)
 }
 
 func ExamplePlugin_Stats() {

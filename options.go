@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -33,11 +34,18 @@ type Options struct {
 	// Methods are the methods that may be sent again, in any case of letters.
 	// Default GET, HEAD, OPTIONS, TRACE, PUT, DELETE and QUERY, the idempotent
 	// methods of RFC 9110, section 9.2.2, and of the QUERY draft. Any method
-	// may be sent again when the request carries an Idempotency-Key header (or
-	// that of IdempotencyHeader), when the error proves that nothing of it was
-	// sent (the name was not resolved, the connection or its TLS not made), or
-	// when the server says so (x-should-retry: true).
+	// may be sent again when the server has refused the request (Refused), when
+	// it carries an Idempotency-Key header (or that of IdempotencyHeader), when
+	// the error proves that nothing of it was sent (the name was not resolved,
+	// the connection or its TLS not made), or when the server says so
+	// (x-should-retry: true).
 	Methods []string
+
+	// Refused are the statuses by which a server says that it has not acted on
+	// the request, 100 to 599: any method may be sent again after them, if
+	// something asks for a retry. They ask for none themselves; see Statuses and
+	// RetryIf. Default 401, 407, 421, 425 and 429.
+	Refused []int
 
 	// Statuses are retried, 100 to 599. Default 408, 425 and 429. They are
 	// added to those of ServerErrors.
@@ -63,7 +71,7 @@ type Options struct {
 	Unless func(Attempt) bool
 
 	// Wait is the time from a failed attempt to the next. Default
-	// FullJitter(Exponential(100ms, 30s)), or Resty's own back-off with the
+	// FullJitter(Exponential(500ms, 30s)), or Resty's own back-off with the
 	// client's wait settings where they had been changed from Resty's defaults
 	// when the plugin was installed.
 	Wait Strategy
@@ -154,12 +162,16 @@ func AiohttpRetry(o *Options) {
 
 func defaults() Options {
 	return Options{
-		Attempts:      3,
-		Methods:       slices.Clone(idempotentMethods),
+		Attempts: 3,
+		Methods:  slices.Clone(idempotentMethods),
+		Refused: []int{
+			http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusMisdirectedRequest,
+			http.StatusTooEarly, http.StatusTooManyRequests,
+		},
 		Statuses:      []int{http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests},
 		ServerErrors:  true,
 		Errors:        Transient,
-		Wait:          FullJitter(Exponential(100*time.Millisecond, 30*time.Second)),
+		Wait:          FullJitter(Exponential(500*time.Millisecond, 30*time.Second)),
 		MaxServerWait: time.Minute,
 		MaxReplay:     1 << 20,
 	}
@@ -181,6 +193,7 @@ func (o Options) with(changes []func(*Options)) (Options, error) {
 
 func (o Options) clone() Options {
 	o.Methods = slices.Clone(o.Methods)
+	o.Refused = slices.Clone(o.Refused)
 	o.Statuses = slices.Clone(o.Statuses)
 	o.Hooks = slices.Clone(o.Hooks)
 	return o
@@ -195,10 +208,11 @@ func (o *Options) validate() error {
 			return fmt.Errorf("restyretry: Methods has %q, which is not a method", method)
 		}
 	}
-	for _, status := range o.Statuses {
-		if status < 100 || status > 599 {
-			return fmt.Errorf("restyretry: Statuses has %d, not from 100 to 599", status)
-		}
+	if err := validateStatuses("Refused", o.Refused); err != nil {
+		return err
+	}
+	if err := validateStatuses("Statuses", o.Statuses); err != nil {
+		return err
 	}
 	if o.Wait == nil {
 		return errors.New("restyretry: Wait is nil; for no wait use Constant(0)")
@@ -209,11 +223,11 @@ func (o *Options) validate() error {
 	if err := o.Budget.validate(); err != nil {
 		return fmt.Errorf("restyretry: Budget: %w", err)
 	}
-	if o.IdempotencyHeader != "" && !isToken(o.IdempotencyHeader) {
-		return fmt.Errorf("restyretry: IdempotencyHeader is %q, which is not the name of a header field", o.IdempotencyHeader)
+	if err := validateHeader("IdempotencyHeader", o.IdempotencyHeader); err != nil {
+		return err
 	}
-	if o.AttemptHeader != "" && !isToken(o.AttemptHeader) {
-		return fmt.Errorf("restyretry: AttemptHeader is %q, which is not the name of a header field", o.AttemptHeader)
+	if err := validateHeader("AttemptHeader", o.AttemptHeader); err != nil {
+		return err
 	}
 	if o.AttemptTimeout < 0 {
 		return fmt.Errorf("restyretry: AttemptTimeout is %v, less than 0", o.AttemptTimeout)
@@ -230,6 +244,36 @@ func (o *Options) validate() error {
 		}
 	}
 	return nil
+}
+
+func validateStatuses(option string, statuses []int) error {
+	for _, status := range statuses {
+		if status < 100 || status > 599 {
+			return fmt.Errorf("restyretry: %s has %d, not from 100 to 599", option, status)
+		}
+	}
+	return nil
+}
+
+// fieldsOfOthers are header fields that net/http, Resty or the connection give a
+// meaning of their own (RFC 9110, sections 7.6.1 and 8; RFC 9112, section 6).
+var fieldsOfOthers = []string{
+	"Accept-Encoding", "Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type",
+	"Cookie", "Expect", "Host", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer",
+	"Transfer-Encoding", "Upgrade", "User-Agent",
+}
+
+func validateHeader(option, name string) error {
+	switch {
+	case name == "":
+		return nil
+	case !isToken(name):
+		return fmt.Errorf("restyretry: %s is %q, which is not the name of a header field", option, name)
+	case slices.ContainsFunc(fieldsOfOthers, func(f string) bool { return strings.EqualFold(f, name) }):
+		return fmt.Errorf("restyretry: %s is %q, which has a meaning of its own", option, name)
+	default:
+		return nil
+	}
 }
 
 // isToken reports whether s is a token of RFC 9110, section 5.6.2.

@@ -644,7 +644,7 @@ func TestOptionsDefaultWait(t *testing.T) {
 		for _, a := range get(t, c, context.Background()) {
 			got = append(got, a.Wait)
 		}
-		want := seconds(0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15, 0)
+		want := seconds(0.25, 0.5, 1, 2, 4, 8, 15, 15, 15, 15, 0)
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}

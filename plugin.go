@@ -20,6 +20,7 @@ import (
 
 // A Plugin is a policy that has been installed on a client.
 type Plugin struct {
+	client   *resty.Client
 	found    settings // of the client, at Install
 	current  atomic.Pointer[policy]
 	stats    counters
@@ -47,7 +48,7 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 	if client == nil {
 		return nil, errors.New("restyretry: the client is nil")
 	}
-	p := &Plugin{found: settingsOf(client)}
+	p := &Plugin{client: client, found: settingsOf(client)}
 	made, err := p.policy(p.found.defaults(), opts)
 	if err != nil && p.found.count >= maxAttempts {
 		err = fmt.Errorf("%w (the client's RetryCount is %d)", err, p.found.count)
@@ -63,9 +64,14 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 	return p, nil
 }
 
-// Update changes the options of the client while requests run; those that have
-// been sent keep what they have. It changes nothing if it returns an error.
+// Update changes the options of the client, and of its clones, while requests
+// run; those that have been sent keep what they have. It changes nothing if it
+// returns an error: that an option is wrong, or that another Install has replaced
+// the plugin on the client.
 func (p *Plugin) Update(opts ...func(*Options)) error {
+	if pluginOf(p.client) != p {
+		return errors.New("restyretry: the client has this plugin no more: another Install has replaced it (update the plugin that it returned), or its RetryAfter was changed")
+	}
 	for {
 		old := p.current.Load()
 		made, err := p.policy(old.Options, opts)
@@ -137,7 +143,7 @@ func (s *settings) defaults() Options {
 // restyWait is the back-off of Resty itself: the shortest wait first, then
 // twice as long each time, of which the upper half is random.
 func restyWait(shortest, longest time.Duration) Strategy {
-	upperHalf := EqualJitter(Exponential(shortest, longest))
+	upperHalf := EqualJitter(Exponential(shortest, max(shortest, longest)))
 	return func(a Attempt) time.Duration { return max(upperHalf(a), shortest) }
 }
 

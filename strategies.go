@@ -21,7 +21,8 @@ func Constant(d time.Duration) Strategy {
 	return func(Attempt) time.Duration { return d }
 }
 
-// Linear waits step, 2·step, 3·step … and never longer than limit.
+// Linear waits step, 2·step, 3·step … and never longer than limit. A limit of 0
+// or less is none.
 // Linear(1s, 3s): 1 2 3 3 s.
 func Linear(step, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
@@ -30,14 +31,15 @@ func Linear(step, limit time.Duration) Strategy {
 }
 
 // Exponential waits base and then twice as long each time, never longer than
-// limit. Exponential(100ms, 30s): 0.1 0.2 0.4 0.8 1.6 3.2 6.4 12.8 25.6 30 s.
+// limit. A limit of 0 or less is none. Exponential(100ms, 30s): 0.1 0.2 0.4 0.8 1.6 3.2 6.4 12.8 25.6 30 s.
 func Exponential(base, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
 		return scale(base, math.Ldexp(1, a.Number-1), limit)
 	}
 }
 
-// Fibonacci waits unit times 1, 2, 3, 5, 8 … and never longer than limit.
+// Fibonacci waits unit times 1, 2, 3, 5, 8 … and never longer than limit. A limit
+// of 0 or less is none.
 // Fibonacci(2s, 60s): 2 4 6 10 16 26 42 60 60 s.
 func Fibonacci(unit, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
@@ -67,28 +69,36 @@ func Random(shortest, longest time.Duration) Strategy {
 }
 
 // Decorrelated waits anything from base to three times the wait before it,
-// never longer than limit: the "decorrelated jitter" of
+// never longer than limit (0 or less: none): the "decorrelated jitter" of
 // https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
 // The waits before it are drawn anew, so that the strategy needs no memory and
 // every wait has the same distribution as in AWS's formula.
 func Decorrelated(base, limit time.Duration) Strategy {
+	limit = orForever(limit)
 	return func(a Attempt) time.Duration {
 		wait := max(base, 0)
 		for range min(max(a.Number, 1), maxAttempts) {
-			wait = min(between(a, base, scale(wait, 3, limit)), max(limit, 0))
+			wait = min(between(a, base, scale(wait, 3, limit)), limit)
 		}
 		return wait
 	}
 }
 
 // FullJitter waits anything from nothing to what s says, evenly spread. It
-// spreads a crowd of clients best and is the default.
+// spreads a crowd of clients best and is the default. Of nil it is nil.
 func FullJitter(s Strategy) Strategy {
+	if s == nil {
+		return nil
+	}
 	return func(a Attempt) time.Duration { return between(a, 0, s(a)) }
 }
 
-// EqualJitter waits half of what s says and anything up to the other half.
+// EqualJitter waits half of what s says and anything up to the other half. Of nil
+// it is nil.
 func EqualJitter(s Strategy) Strategy {
+	if s == nil {
+		return nil
+	}
 	return func(a Attempt) time.Duration {
 		wait := max(s(a), 0)
 		return between(a, wait/2, wait)
@@ -96,9 +106,13 @@ func EqualJitter(s Strategy) Strategy {
 }
 
 // AddJitter waits what s says and up to extra more, but never longer than
-// limit. It is the JitterRetry of aiohttp_retry, which has no such limit.
+// limit (0 or less: none). It is the JitterRetry of aiohttp_retry, which has no
+// such limit. Of nil it is nil.
 func AddJitter(s Strategy, extra, limit time.Duration) Strategy {
-	limit = max(limit, 0)
+	if s == nil {
+		return nil
+	}
+	limit = orForever(limit)
 	return func(a Attempt) time.Duration {
 		wait, more := max(s(a), 0), between(a, 0, extra)
 		if wait > limit-more { // the sum may overflow
@@ -108,12 +122,20 @@ func AddJitter(s Strategy, extra, limit time.Duration) Strategy {
 	}
 }
 
+// orForever is a limit, or the longest wait there is where it is 0 or less.
+func orForever(limit time.Duration) time.Duration {
+	if limit <= 0 {
+		return math.MaxInt64
+	}
+	return limit
+}
+
 // scale multiplies d by factor and keeps the product from 0 to limit. The
 // product is a float64 because it may be larger than any duration.
 func scale(d time.Duration, factor float64, limit time.Duration) time.Duration {
-	product := float64(d) * factor
+	product, limit := float64(d)*factor, orForever(limit)
 	switch {
-	case !(product > 0) || limit <= 0: // NaN too
+	case !(product > 0): // NaN too
 		return 0
 	case product >= float64(limit):
 		return limit

@@ -4,10 +4,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-resty/resty/v2"
 
 	"github.com/restyretry/restyretry"
 )
@@ -62,8 +65,8 @@ func TestStrategySeries(t *testing.T) {
 		{"Linear that misses its limit", restyretry.Linear(2*s, 5*s), seconds(2, 4, 5, 5)},
 		{"Linear with a limit below its step", restyretry.Linear(2*s, s), seconds(1, 1)},
 		{"Linear of less than nothing", restyretry.Linear(-s, s), seconds(0, 0)},
-		{"Linear with a limit of nothing", restyretry.Linear(s, 0), seconds(0, 0)},
-		{"Linear with a negative limit", restyretry.Linear(s, -s), seconds(0, 0)},
+		{"Linear without a limit", restyretry.Linear(s, 0), seconds(1, 2, 3, 4)},
+		{"Linear with a negative limit", restyretry.Linear(s, -s), seconds(1, 2)},
 
 		{
 			"Exponential", restyretry.Exponential(s/10, 30*s),
@@ -72,12 +75,14 @@ func TestStrategySeries(t *testing.T) {
 		{"Exponential with a limit below its base", restyretry.Exponential(2*s, s), seconds(1, 1)},
 		{"Exponential of nothing", restyretry.Exponential(0, s), seconds(0, 0)},
 		{"Exponential of less than nothing", restyretry.Exponential(-s, s), seconds(0, 0)},
-		{"Exponential with a negative limit", restyretry.Exponential(s, -s), seconds(0, 0)},
+		{"Exponential without a limit", restyretry.Exponential(s, 0), seconds(1, 2, 4, 8, 16, 32, 64)},
+		{"Exponential with a negative limit", restyretry.Exponential(s, -s), seconds(1, 2)},
 
 		{"Fibonacci", restyretry.Fibonacci(2*s, 60*s), seconds(2, 4, 6, 10, 16, 26, 42, 60, 60)},
 		{"Fibonacci with a limit below its unit", restyretry.Fibonacci(2*s, s), seconds(1, 1)},
 		{"Fibonacci of less than nothing", restyretry.Fibonacci(-s, s), seconds(0, 0)},
-		{"Fibonacci with a negative limit", restyretry.Fibonacci(s, -s), seconds(0, 0)},
+		{"Fibonacci without a limit", restyretry.Fibonacci(s, 0), seconds(1, 2, 3, 5, 8)},
+		{"Fibonacci with a negative limit", restyretry.Fibonacci(s, -s), seconds(1, 2)},
 
 		{"List", restyretry.List(3*s, s, 2*s), seconds(3, 1, 2, 2, 2)},
 		{"List of nothing", restyretry.List(), seconds(0, 0)},
@@ -90,15 +95,15 @@ func TestStrategySeries(t *testing.T) {
 		{"Decorrelated of nothing", restyretry.Decorrelated(0, s), seconds(0, 0)},
 		{"Decorrelated of less than nothing", restyretry.Decorrelated(-s, s), seconds(0, 0)},
 		{"Decorrelated with a limit below its base", restyretry.Decorrelated(2*s, s), seconds(1, 1)},
-		{"Decorrelated with a negative limit", restyretry.Decorrelated(s, -s), seconds(0, 0)},
 
 		{"FullJitter of less than nothing", restyretry.FullJitter(always(-s)), seconds(0, 0)},
 		{"EqualJitter of less than nothing", restyretry.EqualJitter(always(-s)), seconds(0, 0)},
 		{"AddJitter of nothing", restyretry.AddJitter(always(s), 0, 3*s), seconds(1, 1)},
 		{"AddJitter of less than nothing", restyretry.AddJitter(always(-s), -s, 3*s), seconds(0, 0)},
 		{"AddJitter with a limit below the wait", restyretry.AddJitter(always(5*s), s, 3*s), seconds(3, 3)},
-		{"AddJitter with a negative limit", restyretry.AddJitter(always(s), s, -s), seconds(0, 0)},
-		{"AddJitter with the least limit", restyretry.AddJitter(always(0), math.MaxInt64, math.MinInt64), seconds(0, 0)},
+		{"AddJitter without a limit", restyretry.AddJitter(always(s), 0, 0), seconds(1, 1)},
+		{"AddJitter with a negative limit", restyretry.AddJitter(always(5*s), 0, -s), seconds(5, 5)},
+		{"AddJitter with the least limit", restyretry.AddJitter(always(math.MaxInt64), math.MaxInt64, math.MinInt64), []time.Duration{math.MaxInt64}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -241,7 +246,8 @@ func TestStrategyDrawsFromRand(t *testing.T) {
 		{"Decorrelated", restyretry.Decorrelated(s, 30*s), seconds(1, 1), seconds(3, 9), false},
 		{"Decorrelated at its limit", restyretry.Decorrelated(s, 2*s), seconds(1, 1), seconds(2, 2), false},
 		{"jitter of jitter", restyretry.EqualJitter(restyretry.FullJitter(restyretry.Constant(s))), seconds(0, 0), seconds(1, 1), false},
-		{"default", nil, seconds(0, 0), seconds(0.1, 0.2), false},
+		{"Decorrelated without a limit", restyretry.Decorrelated(s, 0), seconds(1, 1), seconds(3, 9), false},
+		{"default", nil, seconds(0, 0), seconds(0.5, 1), false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -363,6 +369,22 @@ func TestStrategyDecorrelatedIsAWSs(t *testing.T) {
 	}
 }
 
+func TestStrategyWrappersOfNilAreNil(t *testing.T) {
+	for name, s := range map[string]restyretry.Strategy{
+		"FullJitter":  restyretry.FullJitter(nil),
+		"EqualJitter": restyretry.EqualJitter(nil),
+		"AddJitter":   restyretry.AddJitter(nil, time.Second, time.Minute),
+	} {
+		if s != nil {
+			t.Errorf("%s: got a strategy, want nil", name)
+		}
+		_, err := restyretry.Install(resty.New(), func(o *restyretry.Options) { o.Wait = s })
+		if err == nil || !strings.Contains(err.Error(), "Wait is nil") {
+			t.Errorf("%s: got error %v, want that Wait is nil", name, err)
+		}
+	}
+}
+
 func FuzzStrategies(f *testing.F) {
 	const most = int64(math.MaxInt64)
 	f.Add(int64(time.Second), int64(time.Minute), 1, uint64(0))
@@ -389,7 +411,10 @@ func checkStrategies(t *testing.T, a restyretry.Attempt, base, limit time.Durati
 			t.Errorf("%s: got %v, want %v to %v", name, int64(got), int64(low), int64(high))
 		}
 	}
-	low, most := max(base, 0), max(limit, 0)
+	low, most := max(base, 0), limit
+	if most <= 0 {
+		most = math.MaxInt64 // no limit
+	}
 	next := a
 	next.Number = max(a.Number, a.Number+1)
 	for name, s := range growing(base, limit) {
@@ -402,8 +427,8 @@ func checkStrategies(t *testing.T, a restyretry.Attempt, base, limit time.Durati
 		between("AddJitter of "+name, restyretry.AddJitter(s, base, limit), s(a), most)
 	}
 	between("Constant", restyretry.Constant(base), low, low)
-	between("List", restyretry.List(base, limit), min(low, most), max(low, most))
-	between("Random", restyretry.Random(base, limit), low, max(low, most))
+	between("List", restyretry.List(base, limit), min(low, max(limit, 0)), max(low, limit))
+	between("Random", restyretry.Random(base, limit), low, max(low, limit))
 	between("Decorrelated", restyretry.Decorrelated(base, limit), min(low, most), most)
 	between("FullJitter", restyretry.FullJitter(always(base)), 0, low)
 	between("EqualJitter", restyretry.EqualJitter(always(base)), low/2, low)

@@ -902,8 +902,8 @@ func TestLoopJittersTheFirstWait(t *testing.T) {
 			resp, err := c.R().Get("/x")
 			loopStatus(t, resp, err, 503)
 			wait := restyretry.History(resp.Request)[0].Wait
-			if wait < 0 || wait > 100*time.Millisecond {
-				t.Errorf("wait: got %v, want 0 to 100 ms", wait)
+			if wait < 0 || wait > 500*time.Millisecond {
+				t.Errorf("wait: got %v, want 0 to 500 ms", wait)
 			}
 			loopEqual(t, "time", time.Since(start), max(wait, 1))
 			waits[wait] = true
@@ -923,8 +923,8 @@ func TestLoopWaitsTheDefaultSeries(t *testing.T) {
 		start := time.Now()
 		resp, err := c.R().Get("/x")
 		loopStatus(t, resp, err, 503)
-		loopEqual(t, "waits", loopWaits(restyretry.History(resp.Request)), "50ms 100ms 200ms 400ms")
-		loopEqual(t, "time", time.Since(start), 750*time.Millisecond)
+		loopEqual(t, "waits", loopWaits(restyretry.History(resp.Request)), "250ms 500ms 1s 2s")
+		loopEqual(t, "time", time.Since(start), 3750*time.Millisecond)
 	})
 }
 
@@ -1301,12 +1301,13 @@ func TestLoopRaisesForStatus(t *testing.T) {
 		status       int
 		raw          bool
 		attempts     int
+		reason       restyretry.Reason
 	}{
-		{"used up", "GET", 503, false, 3},
-		{"used up, not parsed", "GET", 503, true, 3},
-		{"not retried", "GET", 404, false, 1},
-		{"not retried, not parsed", "GET", 404, true, 1},
-		{"a method that is not retried", "POST", 503, false, 1},
+		{"used up", "GET", 503, false, 3, restyretry.ReasonAttempts},
+		{"used up, not parsed", "GET", 503, true, 3, restyretry.ReasonAttempts},
+		{"not retried", "GET", 404, false, 1, restyretry.ReasonNotRetryable},
+		{"not retried, not parsed", "GET", 404, true, 1, restyretry.ReasonNotRetryable},
+		{"a method that is not retried", "POST", 503, false, 1, restyretry.ReasonMethod},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -1332,7 +1333,7 @@ func TestLoopRaisesForStatus(t *testing.T) {
 				}
 				loopEqual(t, "error", *got, restyretry.StatusError{
 					StatusCode: test.status, Method: test.method,
-					URL: "http://api.test/x?token=REDACTED", Attempts: test.attempts,
+					URL: "http://api.test/x?token=REDACTED", Attempts: test.attempts, Max: 3, Reason: test.reason,
 				})
 				loopEqual(t, "calls", *calls, test.attempts)
 				loopEqual(t, "OnError", failed, 1)

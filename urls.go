@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -238,4 +239,44 @@ func carriesCredentials(c *resty.Client, r *resty.Request) bool {
 
 func hasCredentials(c *resty.Client, h http.Header) bool {
 	return hasField(h, "Authorization") || hasField(h, "Cookie") || hasField(h, c.HeaderAuthorizationKey)
+}
+
+// hostKey is what two URLs for the same server have in common: scheme, host and
+// port in lower case. It is "" where there is no host.
+func hostKey(u *url.URL) string {
+	if u == nil || u.Host == "" {
+		return ""
+	}
+	scheme, port := strings.ToLower(u.Scheme), u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[scheme]
+	}
+	return scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// hostOf is the hostKey of where a request goes, as far as that is known before
+// Resty has made the raw request.
+func hostOf(c *resty.Client, r *resty.Request) string {
+	text := r.URL
+	for _, params := range []map[string]string{r.PathParams, r.RawPathParams, c.PathParams, c.RawPathParams} {
+		for name, value := range params {
+			text = strings.ReplaceAll(text, "{"+name+"}", value)
+		}
+	}
+	u, err := url.Parse(text)
+	if err == nil && !u.IsAbs() {
+		u, err = url.Parse(join(cmp.Or(c.BaseURL, c.HostURL), text))
+	}
+	if err != nil {
+		return ""
+	}
+	return hostKey(u)
+}
+
+// answeredBy is the URL that a response came from, after redirects.
+func answeredBy(resp *resty.Response) *url.URL {
+	if resp == nil || resp.RawResponse == nil || resp.RawResponse.Request == nil {
+		return nil
+	}
+	return resp.RawResponse.Request.URL
 }
