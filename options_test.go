@@ -34,6 +34,11 @@ var wrongOptions = []struct {
 	{"status 99", func(o *options) { o.Statuses = append(o.Statuses, 99) }, []string{"Statuses", "99"}},
 	{"status 600", func(o *options) { o.Statuses = []int{600} }, []string{"Statuses", "600"}},
 	{"negative status", func(o *options) { o.Statuses = []int{503, -1} }, []string{"Statuses", "-1"}},
+	{"refused 600", func(o *options) { o.Refused = []int{600} }, []string{"Refused", "600"}},
+	{"attempt header of others", func(o *options) { o.AttemptHeader = "Host" }, []string{"AttemptHeader", `"Host"`}},
+	{"attempt header of the connection", func(o *options) { o.AttemptHeader = "connection" }, []string{"AttemptHeader", `"connection"`}},
+	{"key in a header of others", func(o *options) { o.IdempotencyHeader = "Content-Length" }, []string{"IdempotencyHeader", `"Content-Length"`}},
+	{"key in no header", func(o *options) { o.IdempotencyHeader = "a b" }, []string{"IdempotencyHeader", `"a b"`}},
 	{"no strategy", func(o *options) { o.Wait = nil }, []string{"Wait", "nil"}},
 	{"negative timeout", func(o *options) { o.AttemptTimeout = -time.Second }, []string{"AttemptTimeout", "-1s"}},
 	{"negative limit", func(o *options) { o.MaxElapsed = -time.Minute }, []string{"MaxElapsed", "-1m0s"}},
@@ -100,6 +105,29 @@ func TestOptionsInstallRefuses(t *testing.T) {
 				t.Errorf("got %d calls, want a client that was left alone", *calls)
 			}
 		})
+	}
+}
+
+func TestOptionsUpdateSaysThatAnotherInstallHasReplacedThePlugin(t *testing.T) {
+	respond, calls := answers(503)
+	c := mocked(respond)
+	first := install(t, c, constant(0))
+	clone := c.Clone()
+	second := install(t, c, constant(0))
+	wantError(t, first.Update(attempts(5)), []string{"another Install has replaced it"})
+	if err := second.Update(attempts(2)); err != nil {
+		t.Fatal(err)
+	}
+	if get(t, c, context.Background()); *calls != 2 {
+		t.Errorf("got %d calls, want the 2 of the second plugin", *calls)
+	}
+	*calls = 0
+	install(t, clone, attempts(4), constant(0))
+	if err := second.Update(attempts(1)); err != nil { // Install on a clone leaves the original alone
+		t.Errorf("got %v", err)
+	}
+	if get(t, clone, context.Background()); *calls != 4 {
+		t.Errorf("got %d calls, want the 4 of the clone", *calls)
 	}
 }
 
