@@ -49,8 +49,8 @@ type lentReader struct {
 func (r *lentReader) Read(p []byte) (int, error) {
 	r.body.mu.Lock() // for no longer than it takes to copy
 	defer r.body.mu.Unlock()
-	if r.closed {
-		return 0, errClosed
+	if err := r.gone(); err != nil {
+		return 0, err
 	}
 	n, err := r.from.Read(p)
 	if r.from.Len() == 0 {

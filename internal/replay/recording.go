@@ -75,9 +75,9 @@ func (r *recordingReader) Read(p []byte) (int, error) {
 func (r *recordingReader) replay(p []byte) (int, error) {
 	r.body.mu.Lock()
 	defer r.body.mu.Unlock()
-	switch {
-	case r.isGone():
-		return 0, r.goneErr()
+	switch err := r.gone(); {
+	case err != nil:
+		return 0, err
 	case r.at == r.read:
 		r.leaveAtEnd()
 		return 0, r.end
@@ -123,7 +123,7 @@ func (r *recordingReader) keepBytes(p []byte) {
 	r.at = r.read
 	switch {
 	case r.past:
-	case r.read > r.limit && !r.isGone():
+	case r.read > r.limit && r.gone() == nil:
 		r.past, r.kept = true, nil
 		r.body.lost = ErrLost
 	default:

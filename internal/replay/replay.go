@@ -70,9 +70,10 @@ func Of(v any, limit int64) *Body {
 }
 
 // Begin begins an attempt, also the first one of a request that is sent again
-// after Finish. Readers of a one-shot reader that belong to earlier attempts fail
-// from now on: a transport that still sends one of them cannot push the recording
-// past its limit. Other readers go on undisturbed.
+// after Finish. If the source is a one-shot reader, readers of earlier attempts
+// fail from now on, so that a transport that still sends one of them cannot push
+// the recording past its limit; a Read of theirs that is under way ends first, and
+// loses nothing. Readers of other sources go on undisturbed.
 func (b *Body) Begin() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,9 +87,9 @@ func (b *Body) Begin() {
 // Open returns one more reader of the whole body. Any number may be open, and be
 // read in any order, concurrently, or not at all.
 //
-// Of a one-shot reader that is longer than the limit, the reader that first gets
-// past the limit goes on to the end. The others fail with ErrLost, and so does
-// Open. After Finish, Open fails.
+// If the source is a one-shot reader and longer than the limit, the first reader
+// that gets past the limit goes on to the end. The others fail with ErrLost, and
+// so does Open. After Finish, Open fails.
 func (b *Body) Open() (io.ReadCloser, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,7 +105,8 @@ func (b *Body) Open() (io.ReadCloser, error) {
 	}
 }
 
-// Size returns the length of the body in bytes, or -1 if it is unknown.
+// Size returns the length of the body in bytes, or -1: that of a one-shot reader is
+// unknown until ReadAll.
 func (b *Body) Size() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,96 +134,15 @@ func (b *Body) ReadAll() error {
 
 // Finish ends the request. From now on the caller may write to memory that the
 // body was made of: a reader that is neither closed nor at its end keeps a copy of
-// the bytes as they are now. A source that implements io.Closer is closed, once,
-// as soon as every reader is closed or at its end.
+// the bytes as they are now. Readers of other sources go on. A source that
+// implements io.Closer is closed, once, as soon as every reader is closed or at
+// its end. Finish does not wait for that.
 func (b *Body) Finish() {
 	b.mu.Lock()
 	defer b.unlock()
 	b.finished = true
 	keep(b.lent)
 	b.lent = nil
-}
-
-// unlock unlocks b.mu, and then closes the source if it was needed until now.
-func (b *Body) unlock() {
-	closer := b.closer
-	if !b.finished || b.open > 0 || b.reading > 0 {
-		closer = nil
-	}
-	if closer != nil {
-		b.closer = nil
-		if b.lost == nil && !b.isRecorded() {
-			b.lost = ErrLost
-		}
-	}
-	b.mu.Unlock()
-	if closer != nil {
-		_ = closer.Close()
-	}
-}
-
-func (b *Body) isRecorded() bool { return b.recording != nil && b.recording.end == io.EOF }
-
-// enter and exit enclose each Read that may need the source.
-func (b *Body) enter() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.reading++
-}
-
-func (b *Body) exit() {
-	b.mu.Lock()
-	defer b.unlock()
-	b.reading--
-}
-
-// A user is the part of a reader that its body counts. Its fields are guarded by
-// the body's mutex.
-type user struct {
-	body    *Body
-	attempt int // of the body when the reader was opened
-	closed  bool
-	left    bool // closed or at its end: it does not need the source any more
-}
-
-// join counts the user until it leaves. The body's mutex is held.
-func (u *user) join() { u.body.open++ }
-
-// leave is for a reader that is closed or at its end. The body's mutex is held.
-func (u *user) leave() {
-	if !u.left && !u.isStale() { // Begin has taken stale ones off the count
-		u.body.open--
-	}
-	u.left = true
-}
-
-// isStale reports whether the user belongs to an earlier attempt of a one-shot
-// reader. The body's mutex is held.
-func (u *user) isStale() bool { return u.attempt != u.body.attempt }
-
-// isGone reports whether nobody can get anything from the reader any more. The
-// body's mutex is held.
-func (u *user) isGone() bool { return u.closed || u.isStale() }
-
-// goneErr is what a reader that is gone says. The body's mutex is held.
-func (u *user) goneErr() error {
-	switch {
-	case u.closed:
-		return errClosed
-	case u.isStale():
-		return errStale
-	default:
-		return nil
-	}
-}
-
-// Close implements io.Closer. It never waits for a Read that is under way.
-func (u *user) Close() error {
-	u.body.mu.Lock()
-	defer u.body.unlock()
-	u.closed = true
-	u.leave()
-	return nil
 }
 
 // An Error says that the body could not be read: sending it failed on this side,
@@ -236,9 +157,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // Transient reports false: the next attempt would fail in the same way.
 func (e *Error) Transient() bool { return false }
 
-// ErrLost is the error where bytes of a one-shot reader are needed that have been
-// read and not recorded.
-var ErrLost error = &Error{errors.New("cannot be read again: it was not recorded in full")}
+// ErrLost is the error where the source has been read or closed, and the bytes are
+// not recorded.
+var ErrLost error = &Error{errors.New("cannot be sent again: it was not recorded in full")}
 
 var (
 	errStale    error = &Error{errors.New("a later attempt is being sent")}

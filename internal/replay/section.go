@@ -1,9 +1,6 @@
 package replay
 
-import (
-	"io"
-	"os"
-)
+import "io"
 
 // section returns the rest of a file, or of anything else that can be read at
 // several places at once. It is nil where the length is unknown.
@@ -12,7 +9,7 @@ func section(v io.Reader) *Body {
 		io.ReaderAt
 		io.Seeker
 	})
-	if !ok || !isRegular(v) {
+	if !ok {
 		return nil
 	}
 	start, end, err := bounds(at)
@@ -25,16 +22,6 @@ func section(v io.Reader) *Body {
 	}}
 	b.closer, _ = v.(io.Closer)
 	return b
-}
-
-// isRegular is false for pipes, devices and sockets.
-func isRegular(v io.Reader) bool {
-	f, ok := v.(*os.File)
-	if !ok {
-		return true
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode().IsRegular()
 }
 
 // bounds returns where s stands and where it ends.
@@ -77,14 +64,13 @@ func (r *sectionReader) Read(p []byte) (n int, err error) {
 func (r *sectionReader) place() (int64, error) {
 	r.body.mu.Lock()
 	defer r.body.mu.Unlock()
-	switch {
-	case r.closed:
-		return 0, errClosed
-	case r.at == r.end:
-		return 0, io.EOF
-	default:
-		return r.at, nil
+	if err := r.gone(); err != nil {
+		return 0, err
 	}
+	if r.at == r.end {
+		return 0, io.EOF
+	}
+	return r.at, nil
 }
 
 func (r *sectionReader) advance(n int) {
