@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -12,37 +11,26 @@ import (
 // that is down gets little more than the requests it would get anyway. Make one
 // with [NewBudget] and set it as [Options].Budget, on as many clients as speak
 // to the same server. It is safe for concurrent use.
+//
+// It goes by the monotonic clock: a clock that is set changes nothing.
 type Budget struct {
 	ratio     float64
 	perSecond int
 
-	requests [budgetShards][budgetSlots]requestSlot
-
-	mu      sync.Mutex // for the retries
-	retries [budgetSlots]retrySlot
+	mu      sync.Mutex
+	newest  time.Time                  // when seconds[0] begins
+	seconds [budgetWindow]budgetCounts // the newest first
+	report  struct{ requests, retries, refused int }
+	granted int       // retries that are left of the last Grant
+	lease   time.Time // when that Grant ends
 }
 
-const (
-	// budgetWindow is the number of seconds that count, the present one included.
-	budgetWindow = 10
-	// budgetSlots leaves room for requests that are counted late.
-	budgetSlots = 16
-	// budgetShards keeps processors from counting in the same place at once.
-	budgetShards = 16
-)
+// budgetWindow is the number of seconds that count, the present one included.
+const budgetWindow = 10
 
-// A requestSlot counts the requests of one second: the second above countBits,
-// the count below, in one word so that nobody sees one without the other.
-type requestSlot struct{ atomic.Uint64 }
-
-const countBits = 28 // 268 million requests in a second
-
-// A retrySlot counts the retries of one second: those that perSecond allowed,
-// and those that ratio did.
-type retrySlot struct {
-	second       int64
-	free, shared int
-}
+// budgetCounts are the counts of one second. Retries that perSecond allows are
+// free; the ratio bounds the shared ones.
+type budgetCounts struct{ requests, free, shared int }
 
 // NewBudget returns a budget that allows perSecond retries in each second, and
 // beyond them as many as make up ratio of the requests of the last 10 seconds.
@@ -74,79 +62,104 @@ func (b *Budget) validate() error {
 // Request counts a request whose first attempt ended at t. The plugin does so
 // for its own: Request and Retry are for sharing b with clients that are not
 // Resty's, and for simulations.
+//
+// Give times as [time.Now] returns them. A time without a monotonic reading is
+// compared by the wall clock; one that is up to 10 seconds older than the newest
+// counts as the newest, and one that is older still as a clock that was set back.
 func (b *Budget) Request(t time.Time) { b.request(t) }
 
-// Retry takes a retry at t out of b, and reports whether there was one left.
+// Retry takes a retry at t out of b, and reports whether there was one left. For
+// t see [Budget.Request].
 func (b *Budget) Retry(t time.Time) bool { return b.take(t) }
 
-// request counts a request whose first attempt ended at the given time.
-func (b *Budget) request(at time.Time) {
-	if b != nil { // most often there is none, and then there is no call either
-		b.count(at)
-	}
+// Report returns what was counted since the last call: requests, retries, and
+// retries that were refused. It is for sharing b between processes, as is Grant.
+func (b *Budget) Report() (requests, retries, refused int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.report
+	b.report = struct{ requests, retries, refused int }{}
+	return r.requests, r.retries, r.refused
 }
 
-func (b *Budget) count(at time.Time) {
-	second := uint64(at.Unix())
-	shard := uint(at.Nanosecond()) / 64 % budgetShards // as good as random
-	slot := &b.requests[shard][second%budgetSlots]
-	for {
-		switch old := slot.Load(); {
-		case old>>countBits == second:
-			slot.Add(1)
-			return
-		case old>>countBits > second: // counted too late
-			return
-		case slot.CompareAndSwap(old, second<<countBits|1):
-			return
-		}
-	}
+// Grant allows n retries from now until d has passed, in place of what b would
+// allow by itself. A later call replaces it. After d, and before the first Grant,
+// b goes by its own counts; retries that were granted are among them.
+func (b *Budget) Grant(n int, d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.granted, b.lease = n, time.Now().Add(d)
 }
 
-// take asks for a retry now.
-func (b *Budget) take(now time.Time) bool {
+// request counts a request whose first attempt ended at t. A nil budget counts
+// nothing.
+func (b *Budget) request(t time.Time) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.advance(t)
+	b.seconds[0].requests++
+	b.report.requests++
+}
+
+// take asks for a retry at t. A nil budget allows all.
+func (b *Budget) take(t time.Time) bool {
 	if b == nil {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	second := now.Unix()
-	slot := &b.retries[second&(budgetSlots-1)]
-	if slot.second != second {
-		*slot = retrySlot{second: second}
-	}
-	if slot.free < b.perSecond {
-		slot.free++
-		return true
-	}
-	if float64(b.shared(second)+1) > b.ratio*float64(b.recent(second)) {
+	b.advance(t)
+	if !b.spend() {
+		b.report.refused++
 		return false
 	}
-	slot.shared++
+	b.report.retries++
 	return true
 }
 
-// shared is how many retries of the window the ratio has allowed.
-func (b *Budget) shared(second int64) (n int) {
-	for i := range b.retries {
-		if inWindow(b.retries[i].second, second) {
-			n += b.retries[i].shared
+// spend takes a retry out of the grant, or else out of the counts.
+func (b *Budget) spend() bool {
+	now := &b.seconds[0]
+	switch {
+	case !b.lease.IsZero() && time.Until(b.lease) > 0:
+		if b.granted <= 0 {
+			return false
 		}
+		b.granted--
+	case now.free < b.perSecond:
+		now.free++
+		return true
+	case !b.withinRatio():
+		return false
 	}
-	return n
+	now.shared++
+	return true
 }
 
-// recent is how many requests there were in the window.
-func (b *Budget) recent(second int64) (n int64) {
-	for i := range b.requests {
-		for j := range b.requests[i] {
-			slot := b.requests[i][j].Load()
-			if inWindow(int64(slot>>countBits), second) {
-				n += int64(slot & (1<<countBits - 1))
-			}
-		}
+// withinRatio reports whether the ratio allows one more retry.
+func (b *Budget) withinRatio() bool {
+	requests, shared := 0, 0
+	for _, second := range b.seconds {
+		requests += second.requests
+		shared += second.shared
 	}
-	return n
+	return float64(shared+1) <= b.ratio*float64(requests)
 }
 
-func inWindow(second, now int64) bool { return second <= now && now-second < budgetWindow }
+// advance begins a new second if t is in one, and drops those that are too old
+// by then. A clock that was set back goes on with the newest second.
+func (b *Budget) advance(t time.Time) {
+	passed := t.Sub(b.newest)
+	switch {
+	case b.newest.IsZero(), passed < -budgetWindow*time.Second:
+		b.newest = t.Add(-time.Duration(t.Nanosecond())) // Truncate would drop the monotonic reading
+	case passed >= time.Second:
+		n := min(int64(passed/time.Second), budgetWindow)
+		copy(b.seconds[n:], b.seconds[:])
+		clear(b.seconds[:n])
+		b.newest = t.Add(-(passed % time.Second))
+	}
+}

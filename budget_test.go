@@ -355,6 +355,173 @@ func TestBudgetIsNotSpentOnWhatIsNotRetried(t *testing.T) {
 	}
 }
 
+// Without a monotonic reading, as in a simulation or after time.Time.Round, b
+// sees the clock being set.
+func TestBudgetGoesOnWhenTheClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{
+		time.Second, 5 * time.Second, 10 * time.Second, 11 * time.Second, 16 * time.Second,
+		time.Hour, 24 * 365 * time.Hour, math.MaxInt64,
+	} {
+		for _, by := range []time.Duration{by, -by} {
+			t.Run(by.String(), func(t *testing.T) {
+				b := restyretry.NewBudget(0.1, 0)
+				now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+				run := func(seconds int) (retries int) {
+					for range seconds * 100 {
+						b.Request(now)
+						if b.Retry(now) {
+							retries++
+						}
+						now = now.Add(10 * time.Millisecond)
+					}
+					return retries
+				}
+				if got := run(20); got < 199 || got > 200 {
+					t.Fatalf("before: got %d retries of 2000 requests, want 200", got)
+				}
+				now = now.Add(by)
+				if got := run(20); got < 190 || got > 210 {
+					t.Errorf("after: got %d retries of 2000 requests, want about 200", got)
+				}
+			})
+		}
+	}
+}
+
+func TestBudgetPerSecondGoesOnWhenTheClockIsSetBack(t *testing.T) {
+	b := restyretry.NewBudget(0, 3)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	b.Retry(now.Add(time.Hour))
+	for range 3 { // the second in which the clock is set has 2 left
+		b.Retry(now)
+	}
+	for second := 1; second < 10; second++ {
+		for i := range 4 {
+			if got, want := b.Retry(now.Add(time.Duration(second)*time.Second)), i < 3; got != want {
+				t.Errorf("second %d, retry %d: got %t, want %t", second, i+1, got, want)
+			}
+		}
+	}
+}
+
+// A client outside of this package that gives times without a monotonic reading
+// does not disturb one that gives them with it.
+func TestBudgetMixesTimesWithAndWithoutAMonotonicReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := restyretry.NewBudget(0.1, 0)
+		retries := 0
+		for i := range 2000 {
+			now := time.Now()
+			if i%2 == 0 {
+				now = now.Round(0)
+			}
+			b.Request(now)
+			if b.Retry(now) {
+				retries++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if retries < 199 || retries > 200 {
+			t.Errorf("got %d retries of 2000 requests, want 200", retries)
+		}
+	})
+}
+
+// What is a little late counts in the newest second, not as a clock set back.
+func TestBudgetCountsWhatIsLate(t *testing.T) {
+	b := restyretry.NewBudget(0.5, 0)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	b.Request(now.Add(10 * time.Second))
+	b.Request(now)
+	if !b.Retry(now.Add(19 * time.Second)) {
+		t.Error("got no retry, want one of 2 requests")
+	}
+	if b.Request(now.Add(20 * time.Second)); b.Retry(now.Add(20 * time.Second)) {
+		t.Error("10 s later: got a retry, want none of 1 request")
+	}
+}
+
+func TestBudgetReportsWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := restyretry.NewBudget(0, 3)
+		c, _ := failing(t, withBudget(budget), func(o *restyretry.Options) { o.Attempts = 2 })
+		for i, want := range []struct{ sent, retries, refused int }{{5, 3, 2}, {0, 0, 0}, {2, 2, 0}, {9, 3, 6}} {
+			for range want.sent {
+				_, _ = c.R().Get("/x")
+			}
+			if requests, retries, refused := budget.Report(); requests != want.sent || retries != want.retries || refused != want.refused {
+				t.Errorf("report %d: got %d requests, %d retries, %d refused, want %+v", i+1, requests, retries, refused, want)
+			}
+			time.Sleep(15 * time.Second) // reports go on for longer than the window
+		}
+	})
+}
+
+func TestBudgetGrantTakesThePlaceOfItsOwnCounts(t *testing.T) {
+	type step struct {
+		grant int           // -1: none
+		lasts time.Duration // of the grant
+		sleep time.Duration // after it
+		want  int           // retries of 20
+	}
+	for name, steps := range map[string][]step{
+		"before the first":     {{-1, 0, 0, 5}},
+		"more than its own":    {{12, time.Second, 0, 12}},
+		"fewer than its own":   {{2, time.Second, 0, 2}},
+		"none":                 {{0, time.Second, 0, 0}},
+		"used up until it end": {{7, time.Minute, 59 * time.Second, 7}, {-1, 0, 999 * time.Millisecond, 0}},
+		"after it":             {{12, 2 * time.Second, 0, 12}, {-1, 0, 2 * time.Second, 5}},
+		"unused after it":      {{12, 2 * time.Second, 2 * time.Second, 5}},
+		"replaced":             {{12, time.Minute, 0, 12}, {3, time.Second, 0, 3}, {-1, 0, time.Second, 5}},
+		"given back":           {{0, time.Minute, 0, 0}, {9, 0, 0, 5}},
+		"of the past":          {{9, -time.Second, 0, 5}},
+		"below none":           {{-5, time.Second, 0, 0}},
+		"for ever":             {{9, math.MaxInt64, 1000 * time.Hour, 9}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := restyretry.NewBudget(0, 5)
+				for i, step := range steps {
+					if step.grant != -1 {
+						b.Grant(step.grant, step.lasts)
+					}
+					time.Sleep(step.sleep)
+					got := 0
+					for range 20 {
+						if b.Retry(time.Now()) {
+							got++
+						}
+					}
+					if got != step.want {
+						t.Errorf("step %d: got %d retries, want %d", i+1, got, step.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What was granted is part of what the ratio allows in the 10 seconds after it.
+func TestBudgetCountsWhatWasGranted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := restyretry.NewBudget(0.1, 0)
+		b.Grant(6, time.Second)
+		for range 6 {
+			b.Retry(time.Now())
+		}
+		time.Sleep(time.Second)
+		retries := 0
+		for range 100 {
+			if b.Request(time.Now()); b.Retry(time.Now()) {
+				retries++
+			}
+		}
+		if retries != 4 {
+			t.Errorf("got %d retries of 100 requests, want the 10 less the 6 granted", retries)
+		}
+	})
+}
+
 func TestBudgetIsChecked(t *testing.T) {
 	for _, tt := range []struct {
 		budget *restyretry.Budget
