@@ -472,7 +472,7 @@ func TestBudgetGrantTakesThePlaceOfItsOwnCounts(t *testing.T) {
 		"used up until it end": {{7, time.Minute, 59 * time.Second, 7}, {-1, 0, 999 * time.Millisecond, 0}},
 		"after it":             {{12, 2 * time.Second, 0, 12}, {-1, 0, 2 * time.Second, 5}},
 		"unused after it":      {{12, 2 * time.Second, 2 * time.Second, 5}},
-		"replaced":             {{12, time.Minute, 0, 12}, {3, time.Second, 0, 3}, {-1, 0, time.Second, 5}},
+		"replaced":             {{30, time.Minute, 0, 20}, {3, time.Second, 0, 3}, {-1, 0, time.Second, 5}},
 		"given back":           {{0, time.Minute, 0, 0}, {9, 0, 0, 5}},
 		"of the past":          {{9, -time.Second, 0, 5}},
 		"below none":           {{-5, time.Second, 0, 0}},
