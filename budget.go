@@ -66,11 +66,27 @@ func (b *Budget) validate() error {
 // Give times as [time.Now] returns them. A time without a monotonic reading is
 // compared by the wall clock; one that is up to 10 seconds older than the newest
 // counts as the newest, and one that is older still as a clock that was set back.
-func (b *Budget) Request(t time.Time) { b.request(t) }
+func (b *Budget) Request(t time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.advance(t)
+	b.seconds[0].requests++
+	b.report.requests++
+}
 
 // Retry takes a retry at t out of b, and reports whether there was one left. For
 // t see [Budget.Request].
-func (b *Budget) Retry(t time.Time) bool { return b.take(t) }
+func (b *Budget) Retry(t time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.advance(t)
+	if !b.spend() {
+		b.report.refused++
+		return false
+	}
+	b.report.retries++
+	return true
+}
 
 // Report returns what was counted since the last call: requests, retries, and
 // retries that were refused. It is for sharing b between processes, as is Grant.
@@ -89,35 +105,6 @@ func (b *Budget) Grant(n int, d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.granted, b.lease = n, time.Now().Add(d)
-}
-
-// request counts a request whose first attempt ended at t. A nil budget counts
-// nothing.
-func (b *Budget) request(t time.Time) {
-	if b == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.advance(t)
-	b.seconds[0].requests++
-	b.report.requests++
-}
-
-// take asks for a retry at t. A nil budget allows all.
-func (b *Budget) take(t time.Time) bool {
-	if b == nil {
-		return true
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.advance(t)
-	if !b.spend() {
-		b.report.refused++
-		return false
-	}
-	b.report.retries++
-	return true
 }
 
 // spend takes a retry out of the grant, or else out of the counts.

@@ -11,7 +11,7 @@ func BenchmarkBudgetRequest(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		now := time.Now()
 		for pb.Next() {
-			budget.request(now)
+			budget.Request(now)
 		}
 	})
 }
@@ -22,7 +22,7 @@ func BenchmarkBudgetRetry(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		now := time.Now()
 		for pb.Next() {
-			budget.take(now)
+			budget.Retry(now)
 		}
 	})
 }
@@ -35,8 +35,8 @@ func TestBudgetKeepsTheMonotonicReading(t *testing.T) {
 	b := NewBudget(0.1, 0)
 	for i := range 30 {
 		at := start.Add(time.Duration(i) * 700 * time.Millisecond)
-		b.request(at)
-		b.take(at)
+		b.Request(at)
+		b.Retry(at)
 		if b.newest == b.newest.Round(0) {
 			t.Fatalf("at %v: the newest second has no monotonic reading", at.Sub(start))
 		}
