@@ -230,8 +230,40 @@ func (o *Options) hasKey(h http.Header) bool {
 	return hasField(h, "Idempotency-Key") || o.IdempotencyHeader != "" && hasField(h, o.IdempotencyHeader)
 }
 
-// Transient reports whether an error of sending a request or receiving its
-// response may go away by itself.
+// Transient reports whether the same request may succeed if it is sent again. Every
+// error is transient unless it is known that it would come back.
+//
+// Transient, among all others:
+//   - connections that are refused, reset or closed early, and networks, hosts,
+//     local ports and Unix sockets that are not there
+//   - timeouts, context.DeadlineExceeded among them
+//   - name servers that fail or do not answer
+//   - TLS handshakes that fail for any other reason than those below
+//   - HTTP/2 connections and streams that the server gives up
+//   - responses that are malformed, or cut off in their header, body or trailer
+//   - proxies that answer CONNECT with 408, 425, 429 or 5xx
+//   - errors that are not known at all, such as those of other transports
+//
+// Final:
+//   - context.Canceled
+//   - unknown hosts, and addresses that cannot be dialed
+//   - certificates, protocol versions and other terms that one side refuses, and
+//     servers that speak another protocol, such as HTTP where https is asked for
+//   - URLs, schemes, hosts, methods and header fields that are wrong, and a body
+//     that is not as long as its Content-Length
+//   - redirects that are refused, that loop or that lead nowhere
+//   - proxies that answer CONNECT with any other 4xx or refuse the client, and
+//     proxy addresses that are wrong
+//   - response headers and bodies over the limit
+//   - bodies that cannot be decoded, and challenges of digest authentication
+//     that cannot be answered
+//
+// An error with a method Transient() bool decides for itself and for all errors
+// that wrap it. Of several in one tree, the first that errors.As finds counts.
+//
+// Whether the context of the caller has ended is for the caller to find out: an
+// error does not say whose deadline or cancellation it comes from, and with
+// context.WithCancelCause it may be any error.
 func Transient(err error) bool { return transient.Error(err) }
 
 // A StatusError is the error of a request whose last response had a status of

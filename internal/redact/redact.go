@@ -11,13 +11,18 @@
 //
 // A text is a URL with certainty if net/url parses it and finds a host, or a
 // path alone that could not be a URL without its scheme. Of any other text only
-// a known scheme is shown, and the host where there is no @ in the text. A text
-// that cannot be parsed is shown where it consists of characters that no user
-// information, query or fragment can do without, see harmless.
+// a known scheme is shown, and the host where there is no @ in the text. An
+// unparsable text is shown if it has none of the characters that user
+// information, a query and a fragment cannot be without.
 //
 // A password with a slash in it ends the host for net/url: of
-// http://user:1/secret@host/ the host is user:1. So a path is hidden if it has
-// an @ after a colon, that of a port included.
+// http://user:1/secret@host/ the host is user:1. So a path is hidden if an @ comes
+// after a colon, that of a port included, in the path, in the name of a parameter
+// or in the fragment, and the host too if there is user information before it.
+//
+// Nothing can be done where net/http acts on the wrong parts: for
+// http://user:1?secret=x@host/ it sends a parameter secret to the host user, and
+// for http://user:p@secret/word@host/ it says that it cannot dial the host secret.
 //
 // # Errors
 //
@@ -32,12 +37,16 @@
 //     in a password nobody can tell where it began: such a part is not shown.
 //   - Outside quotes, a query cannot be without ? and a fragment without #. What
 //     follows the word with one of them is not shown, as it may belong to it.
+//   - Outside quotes, a word with a colon in it is shown if it is an address, a
+//     time or a plain URL. Otherwise it may be a user and a password that
+//     somebody took for a host and a port.
 //   - If the URL of a *url.Error is not certain, no quoted word of its cause is
-//     shown: net/url and net/http quote pieces of the URL there.
+//     shown: net/url and net/http quote pieces of the URL there. net/url cuts the
+//     URL itself off at #, which may be in a password.
 //
-// A text with none of ", @, ? and # is shown as it is. What the rules assume is
-// that a URL stands either in double quotes, or where none of its own quotes
-// has a space beside it. net/url, net/http and httpproxy always quote.
+// What the rules assume is that a URL stands either in double quotes, or where
+// none of its own quotes has a space beside it. net/url, net/http and httpproxy
+// always quote.
 package redact
 
 import (
@@ -46,6 +55,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 const redacted = "REDACTED"
@@ -63,16 +73,24 @@ func URL(u *url.URL) string {
 
 // Text is [URL] for a text that may be a URL, a reference relative to one, or
 // nothing of the kind. A path parameter such as {id} stays as it is.
+//
+// The text must be whole: of one that has been cut off before its @, nobody can
+// tell a password from a port.
 func Text(s string) string {
-	shown, _ := showText(s)
+	shown, _ := showWhole(s)
 	return shown
 }
 
-// showText is Text, and reports whether s is a URL with certainty.
-func showText(s string) (shown string, certain bool) {
+// showWhole is Text, and reports whether s is a URL with certainty.
+func showWhole(s string) (shown string, certain bool) {
 	if harmless.MatchString(s) {
 		return s, true
 	}
+	return showText(s)
+}
+
+// showText is showWhole for a text that may have been cut off.
+func showText(s string) (shown string, certain bool) {
 	u, err := url.Parse(s)
 	if err != nil {
 		return showOrigin(s), false
@@ -84,11 +102,11 @@ func showText(s string) (shown string, certain bool) {
 	return shown, certain
 }
 
-// harmless matches a text that begins as a URL, a path, or a host and a port, and
-// that has none of the characters that end user information or begin a query or
+// harmless matches a text that begins as a URL with its scheme in small letters,
+// a path, or a host and a port, and that has none of the characters that end user information or begin a query or
 // a fragment, not even percent-encoded.
 var harmless = regexp.MustCompile(
-	`^([A-Za-z][A-Za-z0-9+.-]*://|/|[A-Za-z0-9._-]+:[0-9]{1,5}(/|$))` +
+	`^([a-z][a-z0-9+.-]*://|/|[A-Za-z0-9._-]+:[0-9]{1,5}(/|$))` +
 		`([A-Za-z0-9 ./:\[\]{}_~+,-]|%[G-Zg-z])*$`)
 
 // origin matches the scheme and, if no @ follows, the host of a text.
@@ -116,14 +134,28 @@ func isKnownScheme(s string) bool {
 
 var (
 	validScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)?$`)
-	validHost   = regexp.MustCompile(`^(\[[0-9A-Za-z:.%_~-]*\]|[^\[\]:@/?#\\\s]*)(:[0-9]*)?$`)
+	ipv6Host    = regexp.MustCompile(`^\[[0-9A-Za-z:.%_~-]*\](:[0-9]+)?$`)
 )
+
+// isHost reports whether s is a host with or without a port. An empty port is
+// none, as it may be the start of a password: http://user:?secret@host/
+func isHost(s string) bool {
+	if strings.HasPrefix(s, "[") {
+		return ipv6Host.MatchString(s)
+	}
+	name, port, hasPort := strings.Cut(s, ":")
+	if hasPort && (port == "" || strings.Trim(port, "0123456789") != "") {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._~", r)
+	})
+}
 
 // showURL is URL, and reports whether u is a URL with certainty. A u that was
 // not made by url.Parse may hold anything anywhere.
 func showURL(u *url.URL) (shown string, certain bool) {
-	noHost := u.Scheme != "" && u.Host == "" && u.Path != ""
-	if u.Opaque != "" || noHost || !validScheme.MatchString(u.Scheme) || !validHost.MatchString(u.Host) {
+	if !isPlaced(u) {
 		if isKnownScheme(u.Scheme) {
 			return u.Scheme + ":" + redacted, false
 		}
@@ -145,22 +177,41 @@ func showURL(u *url.URL) (shown string, certain bool) {
 	return percentEncode(safe.String()), certain
 }
 
-// hidesUser reports whether the path of u may be, or end with, user information
-// that net/url did not take for it.
+// isPlaced reports whether the parts of u are certain up to the host.
+func isPlaced(u *url.URL) bool {
+	noHost := u.Scheme != "" && u.Host == "" && u.Path != ""
+	twoUsers := u.User != nil && strings.Contains(behindHost(u), "@")
+	isScheme := isKnownScheme(u.Scheme) || validScheme.MatchString(u.Scheme)
+	return u.Opaque == "" && !noHost && !twoUsers && isScheme && isHost(u.Host)
+}
+
+// hidesUser reports whether the path of u may be, or begin with, user
+// information that net/url did not take for it.
 func hidesUser(u *url.URL) bool {
-	before, _, found := cutLast(u.Path, "@")
-	if !found {
+	behind := behindHost(u)
+	at := strings.LastIndex(behind, "@")
+	if at < 0 {
 		return false
 	}
 	isReference := u.Host == "" && !strings.HasPrefix(u.Path, "/") // token@host/
-	return isReference || strings.Contains(u.Host+before, ":")
+	return isReference || strings.Contains(u.Host+behind[:at], ":")
 }
 
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
+// behindHost returns the parts of u in which there is an @ only if it belongs
+// to user information with a slash, ? or # in it, or to the path. The value of a
+// query often has one, so it counts only behind a path with a colon.
+func behindHost(u *url.URL) string {
+	if u.RawQuery == "" && u.Fragment == "" {
+		return u.Path
 	}
-	return s, "", false
+	parts := []string{u.Path}
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		if name, _, found := strings.Cut(pair, "="); found && !strings.Contains(u.Path, ":") {
+			pair = name
+		}
+		parts = append(parts, pair)
+	}
+	return strings.Join(append(parts, u.Fragment), "/")
 }
 
 func redactQuery(query string) string {

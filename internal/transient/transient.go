@@ -1,90 +1,162 @@
+// Package transient tells the errors of an HTTP request that may go away by
+// themselves from those that the same request would meet again.
 package transient
 
 import (
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/xml"
 	"errors"
-	"fmt"
-	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"slices"
-	"strings"
-	"syscall"
+	"strconv"
+	"time"
 )
 
+// Error reports whether the same request may succeed if it is sent again. Every
+// error is transient unless it is known that it would come back.
+//
+// Transient, among all others:
+//   - connections that are refused, reset or closed early, and networks, hosts,
+//     local ports and Unix sockets that are not there
+//   - timeouts, context.DeadlineExceeded among them
+//   - name servers that fail or do not answer
+//   - TLS handshakes that fail for any other reason than those below
+//   - HTTP/2 connections and streams that the server gives up
+//   - responses that are malformed, or cut off in their header, body or trailer
+//   - proxies that answer CONNECT with 408, 425, 429 or 5xx
+//   - errors that are not known at all, such as those of other transports
+//
+// Final:
+//   - context.Canceled
+//   - unknown hosts, and addresses that cannot be dialed
+//   - certificates, protocol versions and other terms that one side refuses, and
+//     servers that speak another protocol, such as HTTP where https is asked for
+//   - URLs, schemes, hosts, methods and header fields that are wrong, and a body
+//     that is not as long as its Content-Length
+//   - redirects that are refused, that loop or that lead nowhere
+//   - proxies that answer CONNECT with any other 4xx or refuse the client, and
+//     proxy addresses that are wrong
+//   - response headers and bodies over the limit
+//   - bodies that cannot be decoded, and challenges of digest authentication
+//     that cannot be answered
+//
+// An error with a method Transient() bool decides for itself and for all errors
+// that wrap it. Of several in one tree, the first that errors.As finds counts.
+//
+// Whether the context of the caller has ended is for the caller to find out: an
+// error does not say whose deadline or cancellation it comes from, and with
+// context.WithCancelCause it may be any error.
 func Error(err error) bool {
-	if dns, ok := find[*net.DNSError](err); ok {
-		return !dns.IsNotFound && (dns.IsTemporary || dns.IsTimeout)
+	var marked interface{ Transient() bool }
+	if errors.As(err, &marked) {
+		return marked.Transient()
 	}
-	if anyError(err, isTimeout) {
-		return true
-	}
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		anyError(err, isTransientErrno) || transientHTTP2(err)
+	return err != nil && !isFinal(err)
 }
 
-// isTimeout asks one error. A *url.Error does not know of a timeout further
-// down.
-func isTimeout(err error) bool {
-	timeout, ok := err.(interface{ Timeout() bool })
-	return ok && timeout.Timeout()
+func isFinal(err error) bool {
+	return slices.ContainsFunc(finalErrors, func(final error) bool { return errors.Is(err, final) }) ||
+		isFinalStream(err) ||
+		within(err, func(err error) bool { return isFinalType(err) || isFinalText(err.Error()) })
 }
 
-// find returns the first error of type E that err is or wraps. It is errors.As
-// without memory of its own.
-func find[E error](err error) (found E, ok bool) {
-	ok = anyError(err, func(err error) bool {
-		found, ok = err.(E)
-		return ok
-	})
-	return found, ok
+// finalErrors are the final errors that have a name.
+var finalErrors = []error{
+	context.Canceled,
+	errors.ErrUnsupported,
+	http.ErrNoLocation,
+	http.ErrSchemeMismatch,
+	http.ErrSkipAltProtocol,
+	http.ErrUseLastResponse,
+	gzip.ErrChecksum, gzip.ErrHeader,
+	zlib.ErrChecksum, zlib.ErrDictionary, zlib.ErrHeader,
 }
 
-// anyError reports whether err or one that it wraps is such an error.
-func anyError(err error, is func(error) bool) bool {
+// within reports whether err or one that it wraps is such an error.
+func within(err error, is func(error) bool) bool {
 	if err == nil || is(err) {
 		return err != nil
 	}
-	switch wrapping := err.(type) {
+	switch wrapper := err.(type) {
 	case interface{ Unwrap() error }:
-		return anyError(wrapping.Unwrap(), is)
+		return within(wrapper.Unwrap(), is)
 	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(wrapping.Unwrap(), func(e error) bool { return anyError(e, is) })
+		return slices.ContainsFunc(wrapper.Unwrap(), func(e error) bool { return within(e, is) })
 	default:
 		return false
 	}
 }
 
-// http2StreamError takes the stream error of the HTTP/2 that net/http bundles,
-// whose As method goes by the names of the fields.
-type http2StreamError struct {
+// isFinalType asks one error, not those that it wraps.
+func isFinalType(err error) bool {
+	switch err := err.(type) {
+	case *net.DNSError:
+		return err.IsNotFound
+	case *url.Error:
+		return err.Op == "parse"
+	case *net.OpError:
+		to, ok := err.Addr.(*net.TCPAddr)
+		return ok && err.Op == "dial" && to.Port == 0 // as for a proxy of an unknown scheme
+	case tls.RecordHeaderError:
+		return err.Conn != nil // the very first record is not of TLS
+	case *net.AddrError, *net.ParseError, net.InvalidAddrError, net.UnknownNetworkError:
+		return true
+	case *http.MaxBytesError:
+		return true
+	}
+	return isCertificate(err) || isDecoding(err)
+}
+
+func isCertificate(err error) bool {
+	switch err.(type) {
+	case *tls.CertificateVerificationError, *tls.ECHRejectionError,
+		x509.CertificateInvalidError, x509.ConstraintViolationError, x509.HostnameError,
+		x509.InsecureAlgorithmError, x509.SystemRootsError, x509.UnhandledCriticalExtension,
+		x509.UnknownAuthorityError:
+		return true
+	}
+	return false
+}
+
+// isDecoding knows the errors of encoding a request too.
+func isDecoding(err error) bool {
+	switch err.(type) {
+	case *json.InvalidUnmarshalError, *json.MarshalerError, *json.SyntaxError,
+		*json.UnmarshalTypeError, *json.UnsupportedTypeError, *json.UnsupportedValueError,
+		*xml.SyntaxError, *xml.TagPathError, xml.UnmarshalError, *xml.UnsupportedTypeError,
+		base64.CorruptInputError, flate.CorruptInputError, flate.InternalError,
+		*strconv.NumError, *time.ParseError:
+		return true
+	}
+	return false
+}
+
+// streamError takes the stream error of net/http's HTTP/2, which has no exported
+// type. Its As method goes by the names of these fields.
+type streamError struct {
 	StreamID uint32
 	Code     uint32
 	Cause    error
 }
 
-func (e http2StreamError) Error() string {
-	return fmt.Sprintf("stream %d: code %d", e.StreamID, e.Code)
-}
+func (streamError) Error() string { return "HTTP/2 stream error" }
 
-// transientHTTP2 knows the errors of RFC 9113, section 7, after which the same
-// request may succeed. The other errors of the bundled HTTP/2 have unexported
-// types and no As method, so that their text is all that tells them.
-func transientHTTP2(err error) bool {
-	const protocolError, internalError, refusedStream, cancel, enhanceYourCalm = 0x1, 0x2, 0x7, 0x8, 0xb
-	var stream http2StreamError
-	if errors.As(err, &stream) {
-		return slices.Contains([]uint32{protocolError, internalError, refusedStream, cancel, enhanceYourCalm}, stream.Code)
+// isFinalStream knows the codes of RFC 9113, section 7, that refuse the protocol
+// and not the request. A stream error does not unwrap to its cause.
+func isFinalStream(err error) bool {
+	const inadequateSecurity, http11Required = 0xc, 0xd
+	var stream streamError
+	if !errors.As(err, &stream) {
+		return false
 	}
-	return anyError(err, func(err error) bool {
-		text := err.Error()
-		return strings.HasPrefix(text, "http2: server sent GOAWAY") || text == "http2: client connection lost" ||
-			text == "http: server closed idle connection"
-	})
-}
-
-func isTransientErrno(err error) bool {
-	errno, ok := err.(syscall.Errno)
-	return ok && slices.Contains([]syscall.Errno{
-		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
-		syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ENETRESET, syscall.EHOSTUNREACH, syscall.EHOSTDOWN,
-	}, errno)
+	return stream.Code == inadequateSecurity || stream.Code == http11Required || isFinal(stream.Cause)
 }
