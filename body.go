@@ -46,9 +46,8 @@ type body struct {
 	form    url.Values
 }
 
-// takeBody takes the body of the coming attempt out of Resty's hands. earlier is
-// the request's call before this one, if it is used again.
-func (c *call) takeBody(earlier *call) error {
+// takeBody takes the body of the coming attempt out of Resty's hands.
+func (c *call) takeBody() error {
 	if !sendsBody(c.client, c.request) {
 		return nil
 	}
@@ -56,7 +55,9 @@ func (c *call) takeBody(earlier *call) error {
 		c.payload = &payload{parts: restyfields.MultipartReaders(c.request)}
 	}
 	c.payload.others = !isLastMiddleware(c.client)
-	if err := c.chooseBody(earlier.sent()); err != nil {
+	earlier := c.earlier
+	c.earlier = nil // it is needed once, and would keep all that came before it
+	if err := c.chooseBody(earlier); err != nil {
 		return err
 	}
 	return c.hideBody()
@@ -92,7 +93,7 @@ func (c *call) chooseBody(earlier *payload) error {
 		p.body = earlier.body
 		return p.body.sameParts(r, earlier.parts)
 	default:
-		p.body = c.held(earlier)
+		p.body = c.callersBody(earlier)
 	}
 	if p.body == nil {
 		return nil
@@ -104,11 +105,11 @@ func (c *call) chooseBody(earlier *payload) error {
 	return nil
 }
 
-// held returns the caller's body if it is of a kind that is sent here, or nil
+// callersBody returns the caller's body if it is of a kind that is sent here, or nil
 // where it is left to Resty: a value to be encoded, a form, multipart data, none
 // at all. A reader that can be read only once may have been seen before: OnAttempt
 // may set several in turn, and a request may be used again.
-func (c *call) held(earlier *payload) *body {
+func (c *call) callersBody(earlier *payload) *body {
 	p, r := c.payload, c.request
 	if restyfields.IsMultipart(r) || len(r.FormData)+len(c.client.FormData) > 0 {
 		return nil

@@ -41,6 +41,8 @@ type call struct {
 	payload  *payload  // what the request sends, if its method sends a body
 	key      string    // of the IdempotencyHeader
 
+	earlier *payload // of an earlier call, until the first attempt begins
+
 	attempts []Attempt // that have ended
 	first    attemptContext
 	current  underWay
@@ -64,6 +66,8 @@ type underWay struct {
 	url      string // where it goes
 
 	output   os.FileInfo // the file of SetOutput before it, if there was one
+	pass     *pass       // of the Cooldown
+	held     time.Duration
 	stage    stage
 	chosen   bool // the url is not what Resty would take
 	read     bool // Resty has read the response
@@ -132,18 +136,38 @@ func begin(client *resty.Client, r *resty.Request) error {
 	c.number.Store(1)
 	r.SetContext(&c.own)
 	c.remember(earlier)
-	if err = c.direct(); err == nil {
-		err = c.takeBody(earlier)
+	if c.current.refusal = c.direct(); c.current.refusal != nil {
+		c.current.stage = begun
+		return c.current.refusal
 	}
-	c.current.stage, c.current.refusal = begun, err
+	c.settleOn(r.URL)
+	if c.mustWait() {
+		return c.holdFirst()
+	}
+	return c.start()
+}
+
+// start has Resty begin the attempt that has been prepared.
+func (c *call) start() error {
+	r := c.request
+	c.counted, c.current.stage = r.Attempt, begun
+	if c.current.refusal != nil {
+		return c.current.refusal
+	}
+	if c.current.chosen {
+		r.URL = c.current.url
+	}
+	c.stayInContext()
 	c.noteOutput()
-	return err
+	c.current.refusal = c.takeBody()
+	return c.current.refusal
 }
 
 // remember keeps what the coming attempts need of the request as it is now.
 // earlier is its call before this one, if it is used again.
 func (c *call) remember(earlier *call) {
 	r := c.request
+	c.earlier = earlier.sent()
 	if earlier != nil && r.URL == earlier.left && r.URL != earlier.original {
 		// Send on a request that was used before: Resty left in r.URL what it had
 		// made of it, and would add the query parameters once more.
@@ -174,20 +198,13 @@ func (c *call) resume() error {
 	case c.counted == r.Attempt: // the middleware runs twice for one attempt
 		return nil
 	}
-	c.counted = r.Attempt
 	if c.current.stage != ready {
 		// A condition outside this package repeats a request that could not be
 		// sent. Resty neither waits nor looks at the context in that case.
+		c.counted = r.Attempt
 		return cmp.Or(c.current.refusal, errNotRepeated)
 	}
-	c.current.stage = begun
-	if c.current.chosen {
-		r.URL = c.current.url
-	}
-	c.stayInContext()
-	c.noteOutput()
-	c.current.refusal = c.takeBody(nil)
-	return c.current.refusal
+	return c.start()
 }
 
 var errNotRepeated = errors.New("restyretry: not repeated, the attempt before could not be sent")
@@ -241,12 +258,12 @@ func (c *call) upcoming() Attempt {
 func (c *call) attempt(resp *resty.Response, err error) Attempt {
 	if resp == nil && c.current.stage < built { // never sent
 		a := c.upcoming()
-		a.Err = redact.Error(err)
+		a.Err, a.Held = redact.Error(err), c.current.held
 		return a
 	}
 	a := c.blank()
 	a.Method, a.URL = c.request.RawRequest.Method, redact.URL(c.request.RawRequest.URL)
-	a.Response, a.Err, a.Start, a.sent = resp, redact.Error(err), c.request.Time, true
+	a.Response, a.Err, a.Start, a.Held, a.sent = resp, redact.Error(err), c.request.Time, c.current.held, true
 	if resp == nil || restyfields.Saves(c.request) { // a callback panicked; or Resty saves to a file after ReceivedAt
 		a.Took = time.Since(a.Start)
 	} else {
@@ -267,6 +284,7 @@ func (c *call) blank() Attempt {
 // that a condition outside this package asks for a retry.
 func (c *call) report(resp *resty.Response, err error, asked bool) {
 	c.settle(resp, err)
+	c.tellCooldown()
 	c.record(c.attempt(resp, err))
 	c.follow(c.decide(asked))
 }
@@ -310,7 +328,7 @@ func (c *call) outcome(asked bool) outcome {
 	o := outcome{
 		Attempt: a, err: err, asked: asked, partial: !c.current.read && isPartial(a.Response, err),
 		bodyLost: errors.Is(err, replay.ErrLost), replayable: c.isReplayable(),
-		client: c.client, ctx: c.ctx, began: c.attempts[0].Start, now: time.Now(),
+		client: c.client, ctx: c.ctx, began: c.began(), now: time.Now(),
 	}
 	if c.policy.URL != nil || c.policy.onAttempt {
 		o.elsewhere = c.goesElsewhere
@@ -319,6 +337,14 @@ func (c *call) outcome(asked bool) outcome {
 		o.keyed, o.unsent = c.policy.hasKey(c.request.RawRequest.Header), c.isUnsent()
 	}
 	return o
+}
+
+// began is when the first attempt was sent, or began to be held back.
+func (c *call) began() time.Time {
+	if len(c.attempts) == 0 {
+		return time.Now()
+	}
+	return c.attempts[0].Start.Add(-c.attempts[0].Held)
 }
 
 // isUnsent reports whether no server can have seen the attempt's request: its
@@ -362,11 +388,15 @@ func (c *call) settle(resp *resty.Response, err error) {
 func (c *call) last() *Attempt { return &c.attempts[len(c.attempts)-1] }
 
 // breakOff makes an attempt the last after all, although it was to be followed
-// by another.
+// by another. why may be nil.
 func (c *call) breakOff(reason Reason, why error) {
 	c.current.retrying = false
 	c.last().Reason = reason
-	c.current.final = outcome{Attempt: *c.last(), err: c.current.err}.ended(reason, why)
+	o := outcome{Attempt: *c.last(), err: c.current.err}
+	c.current.final = c.policy.end(o, reason).err
+	if why != nil {
+		c.current.final = o.ended(reason, why)
+	}
 }
 
 // advance goes from a failed attempt to the next: it lets go of the response,
@@ -387,11 +417,26 @@ func (c *call) advance() {
 	case c.ctx.Err() != nil: // OnAttempt may take its time
 		c.breakOff(endedBy(c.ctx), ended(c.ctx))
 	default:
-		c.results.restore(c.request)
-		c.number.Add(1)
-		c.current = next.underWay
-		c.current.stage = ready
+		c.goTo(next)
 	}
+}
+
+// goTo makes a choice the attempt under way, once its host may be asked.
+func (c *call) goTo(next choice) {
+	last := c.current
+	c.current = next.underWay
+	if err := c.hold(); err != nil {
+		c.current = last
+		if c.ctx.Err() != nil {
+			c.breakOff(endedBy(c.ctx), ended(c.ctx))
+		} else {
+			c.breakOff(ReasonCooldown, nil)
+		}
+		return
+	}
+	c.results.restore(c.request)
+	c.number.Add(1)
+	c.current.stage = ready
 }
 
 // takeChoice returns the choice of where the next attempt goes, which may have
@@ -423,12 +468,17 @@ func (c *call) choose() choice {
 	r.URL = c.original
 	r.SetContext(&c.own)
 	next.err = c.direct()
+	c.settleOn(r.URL)
 	next.underWay = c.current
-	next.url = r.URL
-	next.chosen = c.resent || c.policy.URL != nil || r.URL != c.original
 	c.number.Add(-1)
 	c.current = last
 	return next
+}
+
+// settleOn keeps the URL of an attempt, for when Resty has begun it.
+func (c *call) settleOn(url string) {
+	c.current.url = url
+	c.current.chosen = c.resent || c.policy.URL != nil || url != c.original
 }
 
 // goesElsewhere reports whether the next attempt goes to another host than the
@@ -438,8 +488,12 @@ func (c *call) goesElsewhere() bool {
 		next := c.choose()
 		c.next = &next
 	}
-	to := hostOf(c.client, c.request)
-	return to != "" && to != hostKey(c.request.RawRequest.URL) && to != hostKey(answeredBy(c.last().Response))
+	u, err := resolve(c.client, c.request, c.next.url)
+	if err != nil {
+		return false
+	}
+	to := hostKey(u)
+	return to != hostKey(c.request.RawRequest.URL) && to != hostKey(answeredBy(c.last().Response))
 }
 
 // stop makes Resty end its loop now, with the last response and the error of the
@@ -471,6 +525,7 @@ func (c *call) finish(resp *resty.Response, err error, panicked bool) {
 		return
 	}
 	c.conclude(resp, err, panicked)
+	c.current.pass.done(false) // unless it has been told
 	c.over.Store(true)
 	if panicked && c.current.response != nil && c.current.response.RawResponse != nil {
 		_ = c.current.response.RawResponse.Body.Close() // nobody gets it
@@ -502,12 +557,19 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 		resp = c.current.response
 	}
 	c.settle(resp, err)
+	if !panicked {
+		c.tellCooldown()
+	}
 	a := c.attempt(resp, err)
 	c.record(a)
 	v := verdict{reason: ReasonCancelled, wanted: c.current.wanted} // by a context that a middleware put before ours
 	switch {
 	case panicked:
 		v.reason = ReasonPanic
+	case errors.As(c.current.refusal, new(*CooldownError)):
+		v.reason = ReasonCooldown
+	case resp == nil && c.ctx.Err() != nil && c.current.held > 0:
+		v.reason = endedBy(c.ctx)
 	case resp == nil && c.current.refusal != nil:
 		v.reason = ReasonStopped
 	case resp == nil:

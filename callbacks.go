@@ -69,10 +69,12 @@ func afterResponse(_ *resty.Client, resp *resty.Response) error {
 }
 
 // condition is Resty's retry condition: once per attempt, unless a condition of
-// the request's own has already asked for a retry.
+// the request's own has already asked for a retry. What could not be sent will not
+// be better next time, unless it was only held back.
 func condition(resp *resty.Response, err error) bool {
 	if resp == nil {
-		return false // nothing was sent, and nothing will be better next time
+		var held *heldError
+		return errors.As(err, &held) && held.call.awaitFirst()
 	}
 	c := callOf(resp.Request)
 	if c == nil {

@@ -98,7 +98,7 @@ type attemptContext struct {
 	call            *call
 	number          int
 	done            <-chan struct{}
-	wire            *wire       // for methods that are not to be repeated
+	wire            *wire       // where it matters whether a server was reached
 	timer           *time.Timer // of the AttemptTimeout
 	cancel          context.CancelCauseFunc
 	expired         atomic.Bool
@@ -114,7 +114,7 @@ func (c *call) newAttemptContext(hr *http.Request) *attemptContext {
 	if own, ok := a.Context.(*requestContext); ok && own.call == c {
 		a.Context = own.values
 	}
-	if !c.policy.repeats(hr.Method) {
+	if !c.policy.repeats(hr.Method) || c.policy.Cooldown != nil && c.hasHosts() {
 		a.wire = &wire{}
 		a.Context = a.wire.watch(a.Context)
 	}

@@ -39,6 +39,9 @@ type Attempt struct {
 	// Wait is the time from the end of this attempt to the next. The last one has
 	// a wait only if it was to be followed by another, and was broken off.
 	Wait time.Duration
+	// Held is how long a Cooldown has held the attempt back before it was sent. It
+	// is no part of Took.
+	Held time.Duration
 	// Reason is why the attempt was followed by another, or why it was not. It
 	// is empty before the attempt was sent.
 	Reason Reason
@@ -88,6 +91,7 @@ const (
 	ReasonDeadline     Reason = "deadline"      // the context has ended by its deadline, or would before the next attempt
 	ReasonServerWait   Reason = "server-wait"   // the server asks for a wait longer than MaxServerWait
 	ReasonBudget       Reason = "budget"        // the Budget is used up
+	ReasonCooldown     Reason = "cooldown"      // the host cools down for longer than the request may wait
 	ReasonElapsed      Reason = "elapsed"       // MaxElapsed would be over before the next attempt
 	ReasonCancelled    Reason = "cancelled"     // the caller cancelled the context
 	ReasonNotSent      Reason = "not-sent"      // it failed before it was sent: a middleware, a rate limiter, the URL

@@ -82,6 +82,10 @@ type Options struct {
 	// one ends the retrying. Default 1 minute; 0 ignores what servers ask for.
 	MaxServerWait time.Duration
 
+	// Cooldown keeps requests, first attempts included, from a host that has told
+	// one of them to wait. Default nil: each request finds out for itself.
+	Cooldown *Cooldown
+
 	// Budget bounds the retries of all requests together. Default nil: no bound.
 	Budget *Budget
 
@@ -219,6 +223,9 @@ func (o *Options) validate() error {
 	}
 	if o.MaxServerWait < 0 {
 		return fmt.Errorf("restyretry: MaxServerWait is %v, less than 0", o.MaxServerWait)
+	}
+	if o.Cooldown != nil && o.Cooldown.Max < 0 {
+		return fmt.Errorf("restyretry: Cooldown: Max is %v, less than 0", o.Cooldown.Max)
 	}
 	if err := o.Budget.validate(); err != nil {
 		return fmt.Errorf("restyretry: Budget: %w", err)

@@ -14,6 +14,8 @@ type Stats struct {
 	Recovered uint64            // requests that succeeded after a retry
 	GivenUp   map[Reason]uint64 // requests that did not succeed, by the reason of the last attempt
 	Waited    time.Duration     // time between the attempts, waits that were cancelled included in full
+	Held      uint64            // attempts that a Cooldown held back
+	HeldFor   time.Duration     // how long
 }
 
 // Stats returns the counts so far.
@@ -53,6 +55,14 @@ func (c *counters) count(attempts []Attempt) {
 	case sent > 1:
 		c.Recovered++
 	}
+}
+
+// hold counts an attempt that was held back.
+func (c *counters) hold(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Held++
+	c.HeldFor += d
 }
 
 // wait counts the time of a wait.

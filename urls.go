@@ -61,13 +61,19 @@ func Rotate(bases ...string) Target { return &rotation{baseList: slices.Clone(ba
 type validator interface{ validate() error }
 
 // A lister is a Target that knows beforehand where a request may go.
-type lister interface{ list() []string }
+type lister interface {
+	Target
+	list() []string
+	start(a Attempt) int            // the entry that the attempt goes to
+	entry(i int, ref string) string // where that is, for the URL of the request
+}
 
 type urlList []string
 
-func (l urlList) URL(a Attempt) (string, error) { return l[clampIndex(a.Number-1, len(l))], nil }
-
-func (l urlList) list() []string { return l }
+func (l urlList) URL(a Attempt) (string, error) { return l[l.start(a)], nil }
+func (l urlList) list() []string                { return l }
+func (l urlList) start(a Attempt) int           { return clampIndex(a.Number-1, len(l)) }
+func (l urlList) entry(i int, _ string) string  { return l[i] }
 
 func (l urlList) validate() error {
 	return validateList(l, func(*url.URL) error { return nil })
@@ -75,11 +81,10 @@ func (l urlList) validate() error {
 
 type baseList []string
 
-func (l baseList) URL(a Attempt) (string, error) {
-	return join(l[clampIndex(a.Number-1, len(l))], a.Request.URL), nil
-}
-
-func (l baseList) list() []string { return l }
+func (l baseList) URL(a Attempt) (string, error)  { return l.entry(l.start(a), a.Request.URL), nil }
+func (l baseList) list() []string                 { return l }
+func (l baseList) start(a Attempt) int            { return clampIndex(a.Number-1, len(l)) }
+func (l baseList) entry(i int, ref string) string { return join(l[i], ref) }
 
 func (l baseList) validate() error {
 	return validateList(l, func(u *url.URL) error {
@@ -101,9 +106,10 @@ type rotation struct {
 // turn counts a request.
 func (r *rotation) turn() uint64 { return r.requests.Add(1) - 1 }
 
-func (r *rotation) URL(a Attempt) (string, error) {
-	length := uint64(len(r.baseList))
-	return join(r.baseList[(a.turn+uint64(a.Number-1))%length], a.Request.URL), nil
+func (r *rotation) URL(a Attempt) (string, error) { return r.entry(r.start(a), a.Request.URL), nil }
+
+func (r *rotation) start(a Attempt) int {
+	return int((a.turn + uint64(a.Number-1)) % uint64(len(r.baseList)))
 }
 
 // pathParam is a path parameter of Resty's, which may stand for any part of a
@@ -156,23 +162,31 @@ func (c *call) direct() error {
 	return c.guardCredentials()
 }
 
+// askTarget sets the URL that the Target says. Of a list, the Cooldown passes over
+// hosts that cool down or are down.
 func (c *call) askTarget() error {
 	if c.policy.URL == nil {
 		return nil
 	}
-	to, err := c.policy.URL.URL(c.upcoming())
-	c.stayInContext()
-	if err != nil {
-		return err
+	a, ref := c.upcoming(), c.request.URL
+	if list, ok := c.policy.URL.(lister); ok && c.policy.Cooldown != nil {
+		start, n := list.start(a), len(list.list())
+		skipped := c.policy.Cooldown.pick(n, func(i int) string { return c.keyOf(list.entry((start+i)%n, ref)) })
+		c.request.URL = list.entry((start+skipped)%n, ref)
+	} else {
+		to, err := c.policy.URL.URL(a)
+		c.stayInContext()
+		if err != nil {
+			return err
+		}
+		c.request.URL = to
 	}
 	if _, checked := c.policy.URL.(urlList); checked { // when it was set
-		c.request.URL = to
 		return nil
 	}
-	if _, err := url.Parse(pathParam.ReplaceAllString(to, "0")); err != nil {
-		return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", c.number.Load(), redact.Text(to), redact.Reason(err))
+	if _, err := url.Parse(pathParam.ReplaceAllString(c.request.URL, "0")); err != nil {
+		return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", a.Number, redact.Text(c.request.URL), redact.Reason(err))
 	}
-	c.request.URL = to
 	return nil
 }
 
@@ -254,10 +268,9 @@ func hostKey(u *url.URL) string {
 	return scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// hostOf is the hostKey of where a request goes, as far as that is known before
-// Resty has made the raw request.
-func hostOf(c *resty.Client, r *resty.Request) string {
-	text := r.URL
+// resolve returns where a request with this URL goes, as far as that is known
+// before Resty has made the raw request.
+func resolve(c *resty.Client, r *resty.Request, text string) (*url.URL, error) {
 	for _, params := range []map[string]string{r.PathParams, r.RawPathParams, c.PathParams, c.RawPathParams} {
 		for name, value := range params {
 			text = strings.ReplaceAll(text, "{"+name+"}", value)
@@ -267,10 +280,7 @@ func hostOf(c *resty.Client, r *resty.Request) string {
 	if err == nil && !u.IsAbs() {
 		u, err = url.Parse(join(cmp.Or(c.BaseURL, c.HostURL), text))
 	}
-	if err != nil {
-		return ""
-	}
-	return hostKey(u)
+	return u, err
 }
 
 // answeredBy is the URL that a response came from, after redirects.

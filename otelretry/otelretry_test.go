@@ -2,6 +2,7 @@ package otelretry_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"syscall"
@@ -80,6 +81,9 @@ var fates = []fate{
 	},
 	{
 		name: "errors", answers: []any{&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}, errTest},
+		option: func(o *restyretry.Options) {
+			o.Errors = func(err error) bool { return !errors.Is(err, errTest) }
+		},
 		trace: `
 			caller internal 0s-1.2s {}
 			  GET client 0s-100ms Error "Get \"https://REDACTED:REDACTED@api.test/things?key=REDACTED\": dial tcp: connection refused" {error.type=*net.OpError,http.request.method=GET,restyretry.reason=error,TARGET}

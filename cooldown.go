@@ -1,0 +1,641 @@
+package restyretry
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+)
+
+// A Cooldown is what requests know together of the hosts they go to. When one
+// of them is answered by 429 or 503 with a wait (see [Options].MaxServerWait),
+// the others to that host are held back until the wait is over, and then leave
+// spread over a tenth of it, 30 seconds at most. A request that may not wait so
+// long, by its deadline, MaxElapsed or MaxServerWait, ends at once with a
+// [*CooldownError], or with the response it has.
+//
+// The first request to leave is a probe: the others wait until it has ended, but
+// not longer than 5 seconds each time. With [URLs], [BaseURLs] and [Rotate],
+// hosts that cool down or cannot be reached are passed over.
+//
+// The zero value is ready. Set one on all clients that speak to the same
+// servers. It is safe for concurrent use. Its fields must not change, nor it be
+// copied, after the first use.
+type Cooldown struct {
+	// Key names what shares a cool-down with the request; "" shares with nothing.
+	// u is where the attempt goes, without user information; path parameters may
+	// still stand in it. Default nil: scheme, host and port, in lower case.
+	// Servers that limit by token or by route need their own. It is logged and
+	// shared: no secrets in it. A key over 256 bytes is not shared.
+	Key func(u *url.URL, r *resty.Request) string
+
+	// Max is the longest time for which a host is left alone before one request
+	// asks again, whatever the server or another process says. A longer wait is
+	// cut. Default 0: 5 minutes.
+	Max time.Duration
+
+	tell  func(key string, d time.Duration)
+	known atomic.Int64 // how many entries there are in both maps
+
+	mu      sync.Mutex
+	cooling map[string]*cooling
+	outages map[string]*outage
+	swept   time.Time // when entries that are over were last looked for
+}
+
+// A CooldownError is the error of a request that was not sent, because the host
+// cools down for longer than the request may wait.
+type CooldownError struct {
+	Key  string        // what cools down, see [Cooldown].Key
+	Left time.Duration // how long still
+}
+
+func (e *CooldownError) Error() string {
+	return fmt.Sprintf("restyretry: not sent: %q cools down for another %v", e.Key, e.Left.Round(time.Millisecond))
+}
+
+const (
+	cooldownMax    = 5 * time.Minute
+	cooldownSpread = 30 * time.Second // at most, for the waiters of one host to leave
+	cooldownProbe  = 5 * time.Second  // for which a probe keeps the others waiting
+	cooldownHosts  = 1024             // entries at most
+	cooldownShared = 256              // bytes of a key that is shared
+
+	outageFailures = 5 // in a row, until a host counts as down
+	outageFirst    = time.Second
+	outageLongest  = time.Minute
+)
+
+// A cooling is a host that has said wait. It is kept a while after the end:
+// until it is known what a probe finds, and so that words from other processes
+// cannot begin the next cool-down before this process has had time to ask.
+type cooling struct {
+	since   time.Time     // the last moment when this process was free to ask
+	last    time.Time     // the latest end, Max after that
+	ends    time.Time     // no attempt before
+	shared  time.Time     // the end that other processes know
+	probe   *pass         // the last attempt that went since the end
+	waiting int           // attempts that are held back
+	changed chan struct{} // closed when those must look again
+}
+
+// A pass is an attempt that others wait for.
+type pass struct {
+	cooldown *Cooldown
+	key      string
+	host     *cooling
+	ends     time.Time // the end after which it went
+	start    time.Time
+}
+
+// An outage is a host of a list that has failed.
+type outage struct {
+	failures int       // in a row
+	passed   int       // how many times in a row it is passed over
+	until    time.Time // passed over until then
+	trial    bool      // an attempt tries it
+	seen     time.Time // the last failure
+}
+
+// Hold lets key cool down for d, as told by another process; 0 ends it. It does
+// not shorten a cool-down, and reaches at most Max beyond the last moment when
+// this process was free to ask the host itself: others can slow it, but not
+// silence it.
+func (c *Cooldown) Hold(key string, d time.Duration) {
+	switch {
+	case key == "":
+	case d > 0:
+		c.extend(key, d, false)
+	default:
+		c.end(key)
+	}
+}
+
+// Left returns for how long key still cools down, 0 if it does not.
+func (c *Cooldown) Left(key string) time.Duration {
+	if c.idle() {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if h := c.lookup(key, now); h != nil {
+		return max(h.ends.Sub(now), 0)
+	}
+	return 0
+}
+
+// Share has tell called with every wait that a server tells this process, cut to
+// Max, but for one that others know within a tenth (at most a second). tell must
+// not block, and may be called by many requests at once. What [Cooldown.Hold] is
+// told is not told again. Call Share before the first use.
+func (c *Cooldown) Share(tell func(key string, d time.Duration)) { c.tell = tell }
+
+// idle reports whether nothing cools down and nothing is down, so that no key is
+// needed. It is all that an attempt costs then.
+func (c *Cooldown) idle() bool { return c == nil || c.known.Load() == 0 }
+
+// key returns the key of an attempt that goes to u; "" is one that shares with
+// nothing.
+func (c *Cooldown) key(u *url.URL, r *resty.Request) string {
+	if c.Key != nil {
+		bare := *u
+		bare.User = nil
+		return c.Key(&bare, r)
+	}
+	if u.Host == "" {
+		return ""
+	}
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	switch scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return scheme + "://" + strings.TrimSuffix(host, ":")
+}
+
+// told begins or extends the cool-down of key by the wait of an answer from it.
+func (c *Cooldown) told(key string, d time.Duration) {
+	if c == nil || key == "" || d <= 0 {
+		return
+	}
+	if c.extend(key, d, true) && c.tell != nil && len(key) <= cooldownShared {
+		c.tell(key, min(d, c.longest()))
+	}
+}
+
+// wait holds an attempt back until it may go to key, and returns for how long it
+// did. limit is for how long the request may still be held, where only the time
+// until the end of the cool-down counts and not the attempt's place after it;
+// deadline is when the attempt must have begun, zero for none. The error is a
+// [*CooldownError], at once, where the end is beyond them, or that of ctx.
+//
+// The caller must tell the pass, which may be nil, when the attempt has ended;
+// before that it calls told, if the answer says wait.
+func (c *Cooldown) wait(ctx context.Context, key string, limit time.Duration, deadline time.Time) (*pass, time.Duration, error) {
+	if c.idle() || key == "" {
+		return nil, 0, nil
+	}
+	return c.hold(ctx, &waiter{key: key, limit: max(limit, 0), deadline: deadline})
+}
+
+// try is wait for an attempt that does not have to wait: free says that it may go,
+// or may not at all.
+func (c *Cooldown) try(key string, limit time.Duration, deadline time.Time) (p *pass, free bool, err error) {
+	if c.idle() || key == "" {
+		return nil, true, nil
+	}
+	w := &waiter{key: key, limit: max(limit, 0), deadline: deadline}
+	if p, free, err = c.admit(w); !free {
+		c.leave(w)
+	}
+	return p, free, err
+}
+
+func (c *Cooldown) hold(ctx context.Context, w *waiter) (*pass, time.Duration, error) {
+	held := time.Duration(0)
+	for {
+		p, done, err := c.admit(w)
+		if done {
+			return p, held, err
+		}
+		err = w.sleep(ctx)
+		held = time.Since(w.start)
+		if err != nil {
+			c.leave(w)
+			return nil, held, err
+		}
+	}
+}
+
+// done says that the attempt has ended; heard, that the host was asked, which is
+// not so if the attempt was cancelled or never sent. Then the next one in the
+// row is the probe.
+func (p *pass) done(heard bool) {
+	if p == nil {
+		return
+	}
+	c := p.cooldown
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.cooling[p.key] != p.host || !p.host.ends.Equal(p.ends): // a new cool-down has begun
+	case heard:
+		c.forget(p.key)
+		p.host.wake()
+	case p.host.probe == p:
+		p.host.probe = nil
+		p.host.wake()
+	}
+}
+
+// A waiter is an attempt that is held back.
+type waiter struct {
+	key      string
+	start    time.Time
+	limit    time.Duration
+	deadline time.Time
+
+	ends   time.Time     // the end of the cool-down after which it has its place
+	place  time.Time     // it does not go before
+	spread time.Duration // for its next place, if it is drawn anew
+	queued time.Time     // since when it waits for a probe; zero if it does not
+
+	host  *cooling  // what it waits for, nil for its place alone
+	until time.Time // when it looks again
+	again <-chan struct{}
+}
+
+// sleep lasts until w has to look again.
+func (w *waiter) sleep(ctx context.Context) error {
+	timer := time.NewTimer(time.Until(w.until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-w.again:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// admit decides whether w may go; if not, w knows until when to sleep.
+func (c *Cooldown) admit(w *waiter) (p *pass, done bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if w.start.IsZero() {
+		w.start = now
+	}
+	w.detach()
+	h := c.lookup(w.key, now)
+	switch {
+	case h != nil && now.Before(h.ends):
+		if err := w.refused(h.ends, now); err != nil {
+			return nil, true, err
+		}
+		w.draw(h)
+	case w.early(h, now):
+	case h == nil:
+		return nil, true, nil
+	case h.probe == nil || now.Sub(h.probe.start) >= cooldownProbe:
+		h.probe = &pass{cooldown: c, key: w.key, host: h, ends: h.ends, start: now}
+		return h.probe, true, nil
+	case !w.queue(h, now):
+		return nil, true, nil
+	}
+	w.attach(h)
+	return nil, false, nil
+}
+
+// leave ends the waiting of one that has been cancelled.
+func (c *Cooldown) leave(w *waiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.detach()
+}
+
+// attach has w woken when something changes at h; nil stands for nothing.
+func (w *waiter) attach(h *cooling) {
+	w.host, w.again = h, nil
+	if h != nil {
+		h.waiting++
+		w.again = h.changed
+	}
+}
+
+func (w *waiter) detach() {
+	if w.host != nil {
+		w.host.waiting--
+		w.host = nil
+	}
+}
+
+// refused returns an error if w may not wait until the cool-down ends.
+func (w *waiter) refused(ends, now time.Time) error {
+	left := ends.Sub(now)
+	if left <= w.limit-now.Sub(w.start) && (w.deadline.IsZero() || ends.Before(w.deadline)) {
+		return nil
+	}
+	return &CooldownError{Key: w.key, Left: left}
+}
+
+// draw gives w a place after the end of the cool-down, unless it has one.
+func (w *waiter) draw(h *cooling) {
+	w.queued = time.Time{}
+	if !w.ends.Equal(h.ends) {
+		w.ends = h.ends
+		w.take(h.ends, h.spread())
+	}
+	w.until = w.place
+}
+
+// take gives w a random place in the time after from. Where the deadline is near,
+// at least half of the time until then is left to the attempt.
+func (w *waiter) take(from time.Time, spread time.Duration) {
+	if !w.deadline.IsZero() {
+		spread = min(spread, w.deadline.Sub(from)/2)
+	}
+	w.place = from.Add(rand.N(max(spread, 0) + 1))
+}
+
+// early reports whether the place of w is still to come, when nothing cools down.
+// h is nil if there is nothing more to wait for: those that have waited for a
+// probe then get new places, no closer to each other than they came.
+func (w *waiter) early(h *cooling, now time.Time) bool {
+	switch {
+	case h == nil && !w.queued.IsZero():
+		w.take(now, min(now.Sub(w.queued), w.spread))
+		w.queued = time.Time{}
+	case h != nil && !w.ends.IsZero() && !w.ends.Equal(h.ends): // Hold has ended it
+		w.draw(h)
+	}
+	w.until = w.place
+	return now.Before(w.place)
+}
+
+// queue has w wait for the probe, and reports false if it may no longer. It may
+// for as long as its limit allows, and for 5 seconds in any case.
+func (w *waiter) queue(h *cooling, now time.Time) bool {
+	if w.queued.IsZero() {
+		w.queued, w.spread = now, h.tenth()
+	}
+	last := w.queued.Add(max(w.limit-w.queued.Sub(w.start), cooldownProbe))
+	if !w.deadline.IsZero() {
+		last = earlier(last, w.queued.Add(w.deadline.Sub(w.queued)/2))
+	}
+	w.until = earlier(last, h.probe.start.Add(cooldownProbe))
+	return now.Before(last)
+}
+
+// extend has key cool down for d from now, unless it does so for longer already.
+// own says that a server told this process so; news, that others do not know it.
+func (c *Cooldown) extend(key string, d time.Duration, own bool) (news bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	h := c.lookup(key, now)
+	if h == nil {
+		if h = c.add(key, own, now); h == nil {
+			return false
+		}
+	}
+	d = min(d, c.longest())
+	alike := min(d/10, time.Second) // what makes no difference
+	end := now.Add(d)
+	if news = end.Sub(h.shared) > alike; end.After(h.shared) && (news || !own) {
+		h.shared = end
+	}
+	if !now.Before(h.ends) && (own || h.probe != nil) { // this process has asked
+		h.renew(now, c.longest())
+	}
+	if end = earlier(end, h.last); !end.After(h.ends) {
+		return news
+	}
+	changes := end.Sub(h.ends) > alike
+	h.ends, h.probe = end, nil
+	if changes {
+		h.wake()
+	}
+	return news
+}
+
+// end ends the cool-down of key. Those that wait leave as after any other.
+func (c *Cooldown) end(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if h := c.lookup(key, now); h != nil && now.Before(h.ends) {
+		h.ends, h.shared = now, now
+		h.wake()
+	}
+}
+
+// add makes an entry for key, or returns nil where there is no room: a host that
+// this process was told of takes the place of the one that ends first, one that
+// it heard of does not.
+func (c *Cooldown) add(key string, own bool, now time.Time) *cooling {
+	if !c.room() {
+		if !own || len(c.cooling) == 0 {
+			return nil
+		}
+		c.forget(c.first())
+	}
+	if c.cooling == nil {
+		c.cooling = make(map[string]*cooling)
+	}
+	h := &cooling{changed: make(chan struct{})}
+	h.renew(now, c.longest())
+	c.cooling[key] = h
+	c.count()
+	return h
+}
+
+// first returns the key of the cool-down that ends first.
+func (c *Cooldown) first() (key string) {
+	var ends time.Time
+	for k, h := range c.cooling {
+		if ends.IsZero() || h.ends.Before(ends) {
+			key, ends = k, h.ends
+		}
+	}
+	return key
+}
+
+// room reports whether there is room for one more entry.
+func (c *Cooldown) room() bool { return len(c.cooling)+len(c.outages) < cooldownHosts }
+
+// lookup returns what is remembered of key, or nil.
+func (c *Cooldown) lookup(key string, now time.Time) *cooling {
+	c.sweep(now)
+	h := c.cooling[key]
+	if h != nil && h.over(now) {
+		c.forget(key)
+		return nil
+	}
+	return h
+}
+
+// sweep forgets, at most once a second, what is over.
+func (c *Cooldown) sweep(now time.Time) {
+	if now.Sub(c.swept) < time.Second {
+		return
+	}
+	c.swept = now
+	maps.DeleteFunc(c.cooling, func(_ string, h *cooling) bool { return h.over(now) })
+	maps.DeleteFunc(c.outages, func(_ string, o *outage) bool { return o.over(now) })
+	c.count()
+}
+
+func (c *Cooldown) forget(key string) {
+	delete(c.cooling, key)
+	c.count()
+}
+
+func (c *Cooldown) count() { c.known.Store(int64(len(c.cooling) + len(c.outages))) }
+
+func (c *Cooldown) longest() time.Duration {
+	if c.Max <= 0 {
+		return cooldownMax
+	}
+	return c.Max
+}
+
+// renew says that this process was free to ask the host until now.
+func (h *cooling) renew(now time.Time, longest time.Duration) {
+	h.since, h.last = now, now.Add(longest)
+}
+
+// tenth is the time in which those that wait for the end leave after it.
+func (h *cooling) tenth() time.Duration { return min(h.ends.Sub(h.since)/10, cooldownSpread) }
+
+// spread is that time, but never beyond the longest for which the host is left
+// alone.
+func (h *cooling) spread() time.Duration { return min(h.tenth(), h.last.Sub(h.ends)) }
+
+// over reports whether the cool-down has not only ended, but need no longer be
+// remembered either. One that Max has cut is remembered for Max again, so that a
+// request can ask before the next one begins.
+func (h *cooling) over(now time.Time) bool {
+	after := max(h.tenth(), time.Second)
+	if !h.ends.Before(h.last) {
+		after = h.last.Sub(h.since)
+	}
+	return h.waiting == 0 && now.Sub(h.ends) >= after &&
+		(h.probe == nil || now.Sub(h.probe.start) >= cooldownProbe)
+}
+
+// wake has all that wait look again.
+func (h *cooling) wake() {
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// pick returns which of the n hosts of a list a request goes to: the first that
+// neither cools down nor is down, else the first that is down, else the one whose
+// cool-down ends first. key names them in the order in which they are tried. A
+// host whose time as down is over is tried by the first request that comes.
+func (c *Cooldown) pick(n int, key func(i int) string) int {
+	if n < 2 || c.idle() {
+		return 0
+	}
+	best, bestRank, bestUntil := 0, isCooling+1, time.Time{}
+	for i := range n {
+		rank, until := c.stands(key(i))
+		if rank == isFree {
+			return i
+		}
+		if rank < bestRank || rank == isCooling && until.Before(bestUntil) {
+			best, bestRank, bestUntil = i, rank, until
+		}
+	}
+	return best
+}
+
+// A standing is how a host of a list stands, the best first.
+type standing int
+
+const (
+	isFree standing = iota
+	isDown
+	isCooling // or has a probe out
+)
+
+// stands returns how key stands, and until when it cools. That a host is free
+// after it was down is said to one request: the one that tries it.
+func (c *Cooldown) stands(key string) (standing, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if h := c.lookup(key, now); h != nil {
+		until := h.ends
+		if h.probe != nil {
+			until = h.probe.start.Add(cooldownProbe)
+		}
+		if now.Before(until) {
+			return isCooling, until
+		}
+	}
+	o := c.outages[key]
+	switch {
+	case o == nil || o.passed == 0:
+		return isFree, time.Time{}
+	case now.Before(o.until):
+		return isDown, time.Time{}
+	}
+	o.trial, o.until = true, now.Add(cooldownProbe)
+	return isFree, time.Time{}
+}
+
+// failed says that a host of a list has failed: it could not be connected to, or
+// an attempt failed after that. It is down at once, or at the fifth time in a row.
+func (c *Cooldown) failed(key string, connected bool) {
+	if c == nil || key == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.sweep(now)
+	o := c.outages[key]
+	if o == nil {
+		if !c.room() {
+			return
+		}
+		if c.outages == nil {
+			c.outages = make(map[string]*outage)
+		}
+		o = new(outage)
+		c.outages[key] = o
+		c.count()
+	}
+	o.fail(now, connected)
+}
+
+// succeeded says that a host has answered.
+func (c *Cooldown) succeeded(key string) {
+	if c.idle() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.outages, key)
+	c.count()
+}
+
+func (o *outage) fail(now time.Time, connected bool) {
+	o.seen = now
+	if now.Before(o.until) && !o.trial { // it was sent before
+		return
+	}
+	if o.failures++; connected && o.passed == 0 && o.failures < outageFailures {
+		return
+	}
+	pause := min(outageFirst<<min(o.passed, 10), outageLongest)
+	o.until = now.Add(pause*4/5 + rand.N(pause*2/5+1))
+	o.passed++
+	o.trial = false
+}
+
+// over reports whether nothing has been heard of the host for so long that it
+// counts as any other again.
+func (o *outage) over(now time.Time) bool {
+	return now.Sub(o.seen) >= outageLongest && now.Sub(o.until) >= outageLongest
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

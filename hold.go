@@ -1,0 +1,171 @@
+package restyretry
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry/internal/restyfields"
+	"github.com/restyretry/restyretry/internal/serverwait"
+)
+
+// How a call goes by the Cooldown of its options: it is held back before an
+// attempt, and tells what it has learned after it.
+
+// mustWait reports whether the Cooldown might hold back the attempt that has been
+// prepared.
+func (c *call) mustWait() bool {
+	return c.policy.MaxServerWait > 0 && !c.policy.Cooldown.idle()
+}
+
+// holdFirst holds back the first attempt. Resty holds locks meanwhile, so that it
+// must not be waited here: anybody who registers a callback would stop the whole
+// client. An error makes Resty ask condition, without locks, and then begin again.
+//
+// Conditions that are asked before ours, and hooks after it, would get a nil
+// response for this. Requests that have such wait here all the same.
+func (c *call) holdFirst() error {
+	c.current.stage = ready
+	limit, deadline := c.patience()
+	pass, free, err := c.policy.Cooldown.try(c.coolKey(), limit, deadline)
+	if free {
+		c.current.pass, c.current.refusal = pass, err
+		return c.start()
+	}
+	if restyfields.HasConditions(c.request) || len(c.client.RetryHooks) > 1 {
+		c.current.refusal = c.hold()
+		return c.start()
+	}
+	return &heldError{c}
+}
+
+// A heldError tells condition that a request is to be held back.
+type heldError struct{ call *call }
+
+func (e *heldError) Error() string {
+	return fmt.Sprintf("restyretry: %q may cool down: the request waits before it is sent", e.call.coolKey())
+}
+
+// awaitFirst waits until the first attempt may be sent, or knows that it may not.
+// Resty is to begin it again in either case.
+func (c *call) awaitFirst() bool {
+	c.current.refusal = c.hold()
+	c.request.Attempt-- // Resty counts attempts
+	c.counted--
+	return true
+}
+
+// hold waits until the attempt that has been prepared may be sent. The error is a
+// *CooldownError, or how the caller's context has ended.
+func (c *call) hold() error {
+	if !c.mustWait() {
+		return nil
+	}
+	limit, deadline := c.patience()
+	key := c.coolKey()
+	left := c.policy.Cooldown.Left(key)
+	pass, held, err := c.policy.Cooldown.wait(c.ctx, key, limit, deadline)
+	c.current.pass = pass
+	if held > 0 {
+		c.noteHeld(key, left, held)
+	}
+	switch {
+	case err == nil, errors.As(err, new(*CooldownError)):
+		return err
+	default:
+		return outcome{Attempt: Attempt{Number: len(c.attempts), Max: c.policy.Attempts}}.ended(endedBy(c.ctx), ended(c.ctx))
+	}
+}
+
+// patience is for how long the call may still be held back, and until when.
+func (c *call) patience() (limit time.Duration, deadline time.Time) {
+	limit = c.policy.MaxServerWait
+	for _, a := range c.attempts {
+		limit -= a.Held
+	}
+	if c.policy.MaxElapsed > 0 {
+		limit = min(limit, c.policy.MaxElapsed-time.Since(c.began()))
+	}
+	deadline, _ = c.ctx.Deadline()
+	return limit, deadline
+}
+
+func (c *call) noteHeld(key string, left, held time.Duration) {
+	c.current.held = held
+	c.policy.plugin.stats.hold(held)
+	if logger := c.policy.Logger; logger != nil {
+		logger.LogAttrs(c.ctx, slog.LevelDebug, "held back",
+			slog.String("key", key), slog.Duration("left", left), slog.Duration("held", held),
+			slog.Int("attempt", int(c.number.Load())))
+	}
+}
+
+// coolKey is the key of where the coming attempt goes.
+func (c *call) coolKey() string { return c.keyOf(c.current.url) }
+
+// keyOf is the key of a URL as a request may have it.
+func (c *call) keyOf(text string) string {
+	u, err := resolve(c.client, c.request, text)
+	if err != nil {
+		return ""
+	}
+	return c.policy.Cooldown.key(u, c.request)
+}
+
+// tellCooldown tells the Cooldown how the attempt under way has ended.
+func (c *call) tellCooldown() {
+	cooldown := c.policy.Cooldown
+	if cooldown == nil {
+		return
+	}
+	resp := c.current.response
+	answered := resp != nil && resp.RawResponse != nil
+	if answered {
+		if wait := coolingWait(resp); wait > 0 {
+			from := cmp.Or(answeredBy(resp), c.request.RawRequest.URL)
+			cooldown.told(cooldown.key(from, c.request), wait)
+		}
+	}
+	sent := c.current.stage >= built
+	c.current.pass.done(answered || sent && c.ctx.Err() == nil)
+	c.current.pass = nil
+	if sent && c.ctx.Err() == nil && c.hasHosts() {
+		c.tellHost(cooldown.key(c.request.RawRequest.URL, c.request), answered)
+	}
+}
+
+// coolingWait is the wait by which an answer begins a cool-down, or 0.
+func coolingWait(resp *resty.Response) time.Duration {
+	switch resp.StatusCode() {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return serverwait.Wait(resp.StatusCode(), resp.Header(), time.Now())
+	default:
+		return 0
+	}
+}
+
+// tellHost tells whether a host of a list is up.
+func (c *call) tellHost(key string, answered bool) {
+	cooldown, resp, err := c.policy.Cooldown, c.current.response, c.current.err
+	switch {
+	case err != nil && (!answered || isPartial(resp, err)):
+		if c.policy.Errors != nil && c.policy.Errors(err) {
+			cooldown.failed(key, !c.isUnsent())
+		}
+	case resp.StatusCode() >= 500 && c.policy.retriesStatus(resp.StatusCode()) && coolingWait(resp) == 0:
+		cooldown.failed(key, true)
+	default:
+		cooldown.succeeded(key)
+	}
+}
+
+// hasHosts reports whether the attempts go to the hosts of a list.
+func (c *call) hasHosts() bool {
+	known, ok := c.policy.URL.(lister)
+	return ok && len(known.list()) > 1
+}
