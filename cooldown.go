@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,17 +149,7 @@ func (c *Cooldown) key(u *url.URL, r *resty.Request) string {
 		bare.User = nil
 		return c.Key(&bare, r)
 	}
-	if u.Host == "" {
-		return ""
-	}
-	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
-	switch scheme {
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	}
-	return scheme + "://" + strings.TrimSuffix(host, ":")
+	return hostKey(u)
 }
 
 // told begins or extends the cool-down of key by the wait of an answer from it.

@@ -18,7 +18,7 @@ import (
 	"github.com/go-resty/resty/v2"
 )
 
-const hostKey = "https://api.test"
+const apiHost = "https://api.test"
 
 // A departures notes when attempts leave, counted from its start.
 type departures struct {
@@ -52,7 +52,7 @@ func (d *departures) crowd(t *testing.T, n int, during func()) *sync.WaitGroup {
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
-			if err := d.send(t.Context(), hostKey, time.Hour, during); err != nil {
+			if err := d.send(t.Context(), apiHost, time.Hour, during); err != nil {
 				t.Error(err)
 			}
 		})
@@ -146,7 +146,7 @@ func TestCooldownReleasesInATenthAfterTheEnd(t *testing.T) {
 		t.Run(tt.told.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := watch(&Cooldown{Max: time.Hour})
-				c.told(hostKey, tt.told)
+				c.told(apiHost, tt.told)
 				c.crowd(t, 100, nil).Wait()
 				last := slices.Max(c.at)
 				if got := c.between(tt.told, tt.told+tt.spread); got != 100 {
@@ -166,9 +166,9 @@ func TestCooldownReleasesInATenthAfterTheEnd(t *testing.T) {
 func TestCooldownHeldIsHowLongItWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(Cooldown)
-		c.told(hostKey, time.Minute)
+		c.told(apiHost, time.Minute)
 		start := time.Now()
-		_, held, err := c.wait(t.Context(), hostKey, time.Minute, time.Time{})
+		_, held, err := c.wait(t.Context(), apiHost, time.Minute, time.Time{})
 		if err != nil || held != time.Since(start) || held < time.Minute {
 			t.Errorf("got %v, %v, want %v", held, err, time.Since(start))
 		}
@@ -191,7 +191,7 @@ func TestCooldownFirstToWakeIsTheProbe(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := watch(new(Cooldown))
-				c.told(hostKey, time.Minute)
+				c.told(apiHost, time.Minute)
 				var sent atomic.Int32
 				all := c.crowd(t, 100, func() {
 					if sent.Add(1) == 1 {
@@ -216,7 +216,7 @@ func TestCooldownFirstToWakeIsTheProbe(t *testing.T) {
 func TestCooldownProbesAHangingHostEvery5Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := watch(new(Cooldown))
-		c.told(hostKey, time.Minute)
+		c.told(apiHost, time.Minute)
 		up := c.start.Add(90 * time.Second)
 		c.crowd(t, 1000, func() { time.Sleep(time.Until(up)) }).Wait()
 		if got := c.between(0, 89*time.Second); got != 6 {
@@ -238,7 +238,7 @@ func TestCooldownProbesAHangingHostEvery5Seconds(t *testing.T) {
 func TestCooldownSpreadsThoseThatWaitedForTheProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := watch(new(Cooldown))
-		c.told(hostKey, 100*time.Second)
+		c.told(apiHost, 100*time.Second)
 		var sent atomic.Int32
 		c.crowd(t, 1000, func() {
 			if sent.Add(1) == 1 {
@@ -261,9 +261,9 @@ func TestCooldownSpreadsThoseThatWaitedForTheProbe(t *testing.T) {
 func TestCooldownProbeThatIsCancelledPassesItsPlaceOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := watch(new(Cooldown))
-		c.told(hostKey, time.Minute)
+		c.told(apiHost, time.Minute)
 		time.Sleep(time.Minute)
-		first, _, _ := c.wait(t.Context(), hostKey, 0, time.Time{})
+		first, _, _ := c.wait(t.Context(), apiHost, 0, time.Time{})
 		if first == nil {
 			t.Fatal("got no pass for the first after the end")
 		}
@@ -285,12 +285,12 @@ func TestCooldownProbeThatIsCancelledPassesItsPlaceOn(t *testing.T) {
 func TestCooldownProbeThatIsToldToWaitHoldsAllAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := watch(new(Cooldown))
-		c.told(hostKey, time.Minute)
+		c.told(apiHost, time.Minute)
 		var sent atomic.Int32
 		c.crowd(t, 100, func() {
 			if sent.Add(1) == 1 {
 				time.Sleep(time.Second)
-				c.told(hostKey, 2*time.Minute)
+				c.told(apiHost, 2*time.Minute)
 			}
 		}).Wait()
 		slices.Sort(c.at)
@@ -318,24 +318,24 @@ func TestCooldownProbeThatEndsLate(t *testing.T) {
 		{"cancelled", false, func(*Cooldown, *pass) {}, 0, true},
 		{"after the next cool-down has begun", true, func(c *Cooldown, second *pass) {
 			second.done(true)
-			c.told(hostKey, time.Minute)
+			c.told(apiHost, time.Minute)
 		}, time.Minute, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := new(Cooldown)
-				c.told(hostKey, time.Minute)
+				c.told(apiHost, time.Minute)
 				time.Sleep(time.Minute)
-				first, _, _ := c.wait(t.Context(), hostKey, 0, time.Time{})
-				second, held, _ := c.wait(t.Context(), hostKey, time.Minute, time.Time{})
+				first, _, _ := c.wait(t.Context(), apiHost, 0, time.Time{})
+				second, held, _ := c.wait(t.Context(), apiHost, time.Minute, time.Time{})
 				if first == nil || second == nil || held != 5*time.Second {
 					t.Fatalf("got %v, and %v after %v, want a second probe after 5s", first, second, held)
 				}
 				tt.between(c, second)
 				first.done(tt.heard)
-				h := c.cooling[hostKey]
-				if got := h != nil && h.probe == second; got != tt.probes || c.Left(hostKey) != tt.left {
-					t.Errorf("got the second still out %t, %v left, want %t, %v", got, c.Left(hostKey), tt.probes, tt.left)
+				h := c.cooling[apiHost]
+				if got := h != nil && h.probe == second; got != tt.probes || c.Left(apiHost) != tt.left {
+					t.Errorf("got the second still out %t, %v left, want %t, %v", got, c.Left(apiHost), tt.probes, tt.left)
 				}
 			})
 		})
@@ -346,12 +346,12 @@ func TestCooldownProbeThatEndsLate(t *testing.T) {
 func TestCooldownIsNotEndedByASuccessInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(Cooldown)
-		c.told(hostKey, time.Minute)
+		c.told(apiHost, time.Minute)
 		time.Sleep(time.Minute)
-		p, _, _ := c.wait(t.Context(), hostKey, 0, time.Time{})
-		c.told(hostKey, time.Minute) // another attempt, sent before
+		p, _, _ := c.wait(t.Context(), apiHost, 0, time.Time{})
+		c.told(apiHost, time.Minute) // another attempt, sent before
 		p.done(true)
-		if got := c.Left(hostKey); got != time.Minute {
+		if got := c.Left(apiHost); got != time.Minute {
 			t.Errorf("got %v left, want 1m", got)
 		}
 	})
@@ -399,12 +399,12 @@ func TestCooldownLatestEndWins(t *testing.T) {
 				for _, w := range tt.words {
 					time.Sleep(w.after)
 					if w.own {
-						c.told(hostKey, w.d)
+						c.told(apiHost, w.d)
 					} else {
-						c.Hold(hostKey, w.d)
+						c.Hold(apiHost, w.d)
 					}
 				}
-				if got := c.Left(hostKey); got != tt.want {
+				if got := c.Left(apiHost); got != tt.want {
 					t.Errorf("got %v left, want %v", got, tt.want)
 				}
 			})
@@ -415,9 +415,9 @@ func TestCooldownLatestEndWins(t *testing.T) {
 func TestCooldownLeftRunsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(Cooldown)
-		c.told(hostKey, time.Minute)
+		c.told(apiHost, time.Minute)
 		for _, want := range []time.Duration{60, 40, 20, 0, 0} {
-			if got := c.Left(hostKey); got != want*time.Second {
+			if got := c.Left(apiHost); got != want*time.Second {
 				t.Errorf("got %v, want %v", got, want*time.Second)
 			}
 			time.Sleep(20 * time.Second)
@@ -437,8 +437,8 @@ func TestCooldownAsksAgainAfterMax(t *testing.T) {
 				for range 20 {
 					c := new(Cooldown)
 					c.Max = 100 * time.Second
-					c.told(hostKey, tt.told)
-					_, held, err := c.wait(t.Context(), hostKey, time.Hour, time.Time{})
+					c.told(apiHost, tt.told)
+					_, held, err := c.wait(t.Context(), apiHost, time.Hour, time.Time{})
 					if err != nil || held < min(tt.told, c.Max) || held > tt.last {
 						t.Errorf("got it held for %v, %v, want from %v to %v", held, err, min(tt.told, c.Max), tt.last)
 					}
@@ -452,14 +452,14 @@ func TestCooldownAsksAgainAfterMax(t *testing.T) {
 func TestCooldownHoldBeginsAnewWhenThisProcessHasAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(Cooldown)
-		c.Hold(hostKey, time.Hour)
+		c.Hold(apiHost, time.Hour)
 		time.Sleep(5 * time.Minute)
-		if c.Hold(hostKey, time.Hour); c.Left(hostKey) != 0 {
-			t.Errorf("before it has asked: got %v left, want none", c.Left(hostKey))
+		if c.Hold(apiHost, time.Hour); c.Left(apiHost) != 0 {
+			t.Errorf("before it has asked: got %v left, want none", c.Left(apiHost))
 		}
-		p, _, _ := c.wait(t.Context(), hostKey, 0, time.Time{})
-		if c.Hold(hostKey, time.Minute); c.Left(hostKey) != time.Minute {
-			t.Errorf("while it asks: got %v left, want 1m", c.Left(hostKey))
+		p, _, _ := c.wait(t.Context(), apiHost, 0, time.Time{})
+		if c.Hold(apiHost, time.Minute); c.Left(apiHost) != time.Minute {
+			t.Errorf("while it asks: got %v left, want 1m", c.Left(apiHost))
 		}
 		p.done(true)
 	})
@@ -469,10 +469,10 @@ func TestCooldownHoldBeginsAnewWhenThisProcessHasAsked(t *testing.T) {
 func TestCooldownHold0ReleasesThoseThatWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := watch(new(Cooldown))
-		c.told(hostKey, time.Minute)
+		c.told(apiHost, time.Minute)
 		all := c.crowd(t, 100, nil)
 		time.Sleep(20 * time.Second)
-		c.Hold(hostKey, 0)
+		c.Hold(apiHost, 0)
 		all.Wait()
 		if got := c.between(20*time.Second, 22*time.Second); got != 100 {
 			t.Errorf("got %d in the 2s after Hold(…, 0), want 100", got)
@@ -503,19 +503,19 @@ func TestCooldownRefusesWhatMayNotWait(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for range 20 { // places are random
 					c, start := new(Cooldown), time.Now()
-					c.told(hostKey, minute)
+					c.told(apiHost, minute)
 					var deadline time.Time
 					if tt.deadline != 0 {
 						deadline = start.Add(tt.deadline)
 					}
-					_, held, err := c.wait(t.Context(), hostKey, tt.limit, deadline)
+					_, held, err := c.wait(t.Context(), apiHost, tt.limit, deadline)
 					var cold *CooldownError
 					switch {
 					case tt.sent && err != nil:
 						t.Errorf("got %v, want it sent", err)
 					case tt.sent && (held < minute || held > 66*time.Second || tt.deadline != 0 && held >= tt.deadline):
 						t.Errorf("got it sent after %v, want it in 1m and 6s, before %v", held, tt.deadline)
-					case !tt.sent && (!errors.As(err, &cold) || *cold != CooldownError{Key: hostKey, Left: minute}):
+					case !tt.sent && (!errors.As(err, &cold) || *cold != CooldownError{Key: apiHost, Left: minute}):
 						t.Errorf("got %v, want a CooldownError of 1m", err)
 					case !tt.sent && (held != 0 || time.Since(start) != 0):
 						t.Errorf("got it refused after %v, want it at once", held)
@@ -530,11 +530,11 @@ func TestCooldownRefusesWhatMayNotWait(t *testing.T) {
 func TestCooldownRefusesThoseThatWaitWhenItGetsLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := watch(new(Cooldown))
-		c.told(hostKey, 10*time.Second)
+		c.told(apiHost, 10*time.Second)
 		done := make(chan error, 1)
-		go func() { done <- c.send(t.Context(), hostKey, time.Minute, nil) }()
+		go func() { done <- c.send(t.Context(), apiHost, time.Minute, nil) }()
 		time.Sleep(5 * time.Second)
-		c.told(hostKey, 2*time.Minute)
+		c.told(apiHost, 2*time.Minute)
 		err := <-done
 		if cold := new(CooldownError); !errors.As(err, &cold) || cold.Left != 2*time.Minute {
 			t.Errorf("got %v, want 2m left", err)
@@ -549,14 +549,14 @@ func TestCooldownRefusesThoseThatWaitWhenItGetsLonger(t *testing.T) {
 func TestCooldownLimitIsOfAllExtensionsTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := watch(new(Cooldown))
-		c.told(hostKey, 30*time.Second)
+		c.told(apiHost, 30*time.Second)
 		go func() {
 			for range 10 {
 				time.Sleep(10 * time.Second)
-				c.told(hostKey, 30*time.Second)
+				c.told(apiHost, 30*time.Second)
 			}
 		}()
-		err := c.send(t.Context(), hostKey, time.Minute, nil)
+		err := c.send(t.Context(), apiHost, time.Minute, nil)
 		if cold := new(CooldownError); !errors.As(err, &cold) {
 			t.Errorf("got %v, want a CooldownError", err)
 		}
@@ -581,17 +581,17 @@ func TestCooldownWaitsForProbesWithinItsLimits(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := watch(new(Cooldown))
-				c.told(hostKey, time.Minute)
+				c.told(apiHost, time.Minute)
 				time.Sleep(time.Minute)
 				for range 100 {
-					go func() { _ = c.send(t.Context(), hostKey, time.Hour, func() { time.Sleep(time.Hour) }) }()
+					go func() { _ = c.send(t.Context(), apiHost, time.Hour, func() { time.Sleep(time.Hour) }) }()
 				}
 				synctest.Wait()
 				var deadline time.Time
 				if tt.deadline != 0 {
 					deadline = time.Now().Add(tt.deadline)
 				}
-				_, held, err := c.wait(t.Context(), hostKey, tt.limit, deadline)
+				_, held, err := c.wait(t.Context(), apiHost, tt.limit, deadline)
 				if err != nil || held > tt.want {
 					t.Errorf("got it sent after %v, %v, want %v", held, err, tt.want)
 				}
@@ -604,15 +604,15 @@ func TestCooldownWaitsForProbesWithinItsLimits(t *testing.T) {
 func TestCooldownCancelledWhileHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(Cooldown)
-		c.told(hostKey, time.Minute)
+		c.told(apiHost, time.Minute)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(20*time.Second, cancel)
-		_, held, err := c.wait(ctx, hostKey, time.Hour, time.Time{})
+		_, held, err := c.wait(ctx, apiHost, time.Hour, time.Time{})
 		if !errors.Is(err, context.Canceled) || held != 20*time.Second {
 			t.Errorf("got %v after %v, want context.Canceled after 20s", err, held)
 		}
-		if c.cooling[hostKey].waiting != 0 {
-			t.Errorf("got %d that wait, want none", c.cooling[hostKey].waiting)
+		if c.cooling[apiHost].waiting != 0 {
+			t.Errorf("got %d that wait, want none", c.cooling[apiHost].waiting)
 		}
 	})
 }
@@ -636,12 +636,12 @@ func TestCooldownKeysAreIndependent(t *testing.T) {
 
 func TestCooldownNilIsNone(t *testing.T) {
 	var c *Cooldown
-	c.told(hostKey, time.Minute)
-	c.failed(hostKey, false)
-	c.succeeded(hostKey)
-	p, held, err := c.wait(t.Context(), hostKey, 0, time.Time{})
+	c.told(apiHost, time.Minute)
+	c.failed(apiHost, false)
+	c.succeeded(apiHost)
+	p, held, err := c.wait(t.Context(), apiHost, 0, time.Time{})
 	p.done(true)
-	if p != nil || held != 0 || err != nil || c.pick(3, func(int) string { return hostKey }) != 0 {
+	if p != nil || held != 0 || err != nil || c.pick(3, func(int) string { return apiHost }) != 0 {
 		t.Errorf("got %v, %v, %v", p, held, err)
 	}
 }
@@ -651,7 +651,7 @@ func TestCooldownErrorText(t *testing.T) {
 		err  CooldownError
 		want string
 	}{
-		{CooldownError{hostKey, time.Minute}, `restyretry: not sent: "https://api.test" cools down for another 1m0s`},
+		{CooldownError{apiHost, time.Minute}, `restyretry: not sent: "https://api.test" cools down for another 1m0s`},
 		{CooldownError{"a\n\u202eb", 1234567 * time.Nanosecond}, `restyretry: not sent: "a\n\u202eb" cools down for another 1ms`},
 	} {
 		if got := tt.err.Error(); got != tt.want {
@@ -692,7 +692,7 @@ func TestCooldownSharesWhatOthersDoNotKnow(t *testing.T) {
 				c := new(Cooldown)
 				var got time.Duration
 				c.Share(func(key string, d time.Duration) {
-					if key != hostKey || got != 0 {
+					if key != apiHost || got != 0 {
 						t.Errorf("got %q twice or wrong", key)
 					}
 					got = d
@@ -701,9 +701,9 @@ func TestCooldownSharesWhatOthersDoNotKnow(t *testing.T) {
 				for i, w := range words {
 					time.Sleep(w.after)
 					if got = 0; w.own {
-						c.told(hostKey, w.d)
+						c.told(apiHost, w.d)
 					} else {
-						c.Hold(hostKey, w.d)
+						c.Hold(apiHost, w.d)
 					}
 					if got != w.shared {
 						t.Errorf("word %d: got %v shared, want %v", i+1, got, w.shared)
@@ -748,14 +748,14 @@ func fleet(n int) (members []*Cooldown, words *atomic.Int32) {
 func TestCooldownJoinedHasNoEcho(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		members, words := fleet(3)
-		members[0].told(hostKey, time.Minute)
+		members[0].told(apiHost, time.Minute)
 		for range 100 { // in flight
 			for _, c := range members {
-				c.told(hostKey, time.Minute)
+				c.told(apiHost, time.Minute)
 			}
 		}
 		for i, c := range members {
-			if got := c.Left(hostKey); got != time.Minute {
+			if got := c.Left(apiHost); got != time.Minute {
 				t.Errorf("member %d: got %v left, want 1m", i, got)
 			}
 		}
@@ -770,14 +770,14 @@ func TestCooldownJoinedHasNoEcho(t *testing.T) {
 func TestCooldownJoinedHasOneProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		members, _ := fleet(10)
-		members[0].told(hostKey, time.Minute)
+		members[0].told(apiHost, time.Minute)
 		start, asked := time.Now(), []time.Duration(nil)
 		var mu sync.Mutex
 		var all sync.WaitGroup
 		for _, c := range members {
 			for range 10 {
 				all.Go(func() {
-					p, _, err := c.wait(t.Context(), hostKey, time.Hour, time.Time{})
+					p, _, err := c.wait(t.Context(), apiHost, time.Hour, time.Time{})
 					if err != nil {
 						t.Error(err)
 					}
@@ -786,7 +786,7 @@ func TestCooldownJoinedHasOneProbe(t *testing.T) {
 					first := len(asked) == 1
 					mu.Unlock()
 					if first {
-						c.told(hostKey, time.Minute)
+						c.told(apiHost, time.Minute)
 					}
 					p.done(true)
 				})
@@ -815,8 +815,8 @@ func TestCooldownCannotBeSilenced(t *testing.T) {
 		{"healthy", true, nil, time.Second, 0, 5 * time.Minute},
 		{"healthy, requests wait", true, nil, time.Second, time.Minute, 5 * time.Minute},
 		{"few requests", true, nil, 59 * time.Second, 0, 6 * time.Minute},
-		{"short words", true, func(c *Cooldown) { c.Hold(hostKey, 1100*time.Millisecond) }, time.Second, 0, 5 * time.Minute},
-		{"ended and begun", true, func(c *Cooldown) { c.Hold(hostKey, 0); c.Hold(hostKey, time.Hour) }, time.Second, 0, 5 * time.Minute},
+		{"short words", true, func(c *Cooldown) { c.Hold(apiHost, 1100*time.Millisecond) }, time.Second, 0, 5 * time.Minute},
+		{"ended and begun", true, func(c *Cooldown) { c.Hold(apiHost, 0); c.Hold(apiHost, time.Hour) }, time.Second, 0, 5 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -824,7 +824,7 @@ func TestCooldownCannotBeSilenced(t *testing.T) {
 				ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 				defer stop()
 				if tt.words == nil {
-					tt.words = func(c *Cooldown) { c.Hold(hostKey, 365*24*time.Hour) }
+					tt.words = func(c *Cooldown) { c.Hold(apiHost, 365*24*time.Hour) }
 				}
 				go func() {
 					for ; ctx.Err() == nil; time.Sleep(time.Second) {
@@ -833,9 +833,9 @@ func TestCooldownCannotBeSilenced(t *testing.T) {
 				}()
 				for ; ctx.Err() == nil; time.Sleep(tt.every) {
 					go func() {
-						_ = c.send(context.WithoutCancel(ctx), hostKey, tt.limit, func() {
+						_ = c.send(context.WithoutCancel(ctx), apiHost, tt.limit, func() {
 							if time.Sleep(100 * time.Millisecond); !tt.healthy {
-								c.told(hostKey, time.Hour)
+								c.told(apiHost, time.Hour)
 							}
 						})
 					}()
@@ -896,9 +896,9 @@ func TestCooldownPrefersItsOwnWords(t *testing.T) {
 	for i := range 2000 {
 		c.Hold(fmt.Sprint(i), 5*time.Minute)
 	}
-	c.told(hostKey, time.Second)
-	if c.Left(hostKey) == 0 || c.entries() != 1024 {
-		t.Errorf("got %v left, %d entries", c.Left(hostKey), c.entries())
+	c.told(apiHost, time.Second)
+	if c.Left(apiHost) == 0 || c.entries() != 1024 {
+		t.Errorf("got %v left, %d entries", c.Left(apiHost), c.entries())
 	}
 }
 
@@ -1108,9 +1108,9 @@ func BenchmarkCooldown(b *testing.B) {
 		key  string
 		want bool
 	}{
-		{"idle", 0, hostKey, true},
-		{"another host", 1, hostKey, true},
-		{"1000 others", 1000, hostKey, true},
+		{"idle", 0, apiHost, true},
+		{"another host", 1, apiHost, true},
+		{"1000 others", 1000, apiHost, true},
 		{"refused", 1, "0", false},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
@@ -1136,10 +1136,10 @@ func BenchmarkCooldown(b *testing.B) {
 func TestCooldownIdleAllocatesNothing(t *testing.T) {
 	c, ctx := new(Cooldown), t.Context()
 	if got := testing.AllocsPerRun(100, func() {
-		p, _, _ := c.wait(ctx, hostKey, time.Minute, time.Time{})
+		p, _, _ := c.wait(ctx, apiHost, time.Minute, time.Time{})
 		p.done(true)
-		c.succeeded(hostKey)
-		c.pick(2, func(int) string { return hostKey })
+		c.succeeded(apiHost)
+		c.pick(2, func(int) string { return apiHost })
 	}); got != 0 {
 		t.Errorf("got %v allocations, want none", got)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -256,16 +255,20 @@ func hasCredentials(c *resty.Client, h http.Header) bool {
 }
 
 // hostKey is what two URLs for the same server have in common: scheme, host and
-// port in lower case. It is "" where there is no host.
+// port in lower case, without the scheme's own port. It is "" where there is no
+// host.
 func hostKey(u *url.URL) string {
 	if u == nil || u.Host == "" {
 		return ""
 	}
-	scheme, port := strings.ToLower(u.Scheme), u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[scheme]
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	switch scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
 	}
-	return scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return scheme + "://" + strings.TrimSuffix(host, ":")
 }
 
 // resolve returns where a request with this URL goes, as far as that is known
