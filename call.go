@@ -302,7 +302,7 @@ func (c *call) record(a Attempt) {
 func (c *call) decide(asked bool) verdict {
 	o := c.outcome(asked)
 	v := c.policy.decide(o)
-	if c.next != nil && c.next.err != nil {
+	if v.retry && c.next != nil && c.next.err != nil {
 		v = c.policy.refuse(o, ReasonStopped)
 		v.err = o.ended(ReasonStopped, c.next.err)
 	}
@@ -411,32 +411,28 @@ func (c *call) advance() {
 		return
 	}
 	next := c.takeChoice()
-	switch {
-	case next.err != nil:
-		c.breakOff(ReasonStopped, next.err)
-	case c.ctx.Err() != nil: // OnAttempt may take its time
-		c.breakOff(endedBy(c.ctx), ended(c.ctx))
-	default:
-		c.goTo(next)
-	}
-}
-
-// goTo makes a choice the attempt under way, once its host may be asked.
-func (c *call) goTo(next choice) {
 	last := c.current
-	c.current = next.underWay
-	if err := c.hold(); err != nil {
-		c.current = last
-		if c.ctx.Err() != nil {
-			c.breakOff(endedBy(c.ctx), ended(c.ctx))
-		} else {
-			c.breakOff(ReasonCooldown, nil)
-		}
+	err := next.err
+	if err == nil {
+		c.current = next.underWay
+		err = c.hold()
+	}
+	if err == nil && c.ctx.Err() == nil {
+		c.results.restore(c.request)
+		c.number.Add(1)
+		c.current.stage = ready
 		return
 	}
-	c.results.restore(c.request)
-	c.number.Add(1)
-	c.current.stage = ready
+	c.current.pass.done(false)
+	c.current, c.request.URL = last, next.before
+	switch {
+	case next.err != nil:
+		c.breakOff(ReasonStopped, err)
+	case c.ctx.Err() != nil: // in OnAttempt, or while it was held back
+		c.breakOff(endedBy(c.ctx), ended(c.ctx))
+	default:
+		c.breakOff(ReasonCooldown, nil)
+	}
 }
 
 // takeChoice returns the choice of where the next attempt goes, which may have
@@ -527,12 +523,20 @@ func (c *call) finish(resp *resty.Response, err error, panicked bool) {
 	c.conclude(resp, err, panicked)
 	c.current.pass.done(false) // unless it has been told
 	c.over.Store(true)
-	if panicked && c.current.response != nil && c.current.response.RawResponse != nil {
-		_ = c.current.response.RawResponse.Body.Close() // nobody gets it
+	if panicked {
+		c.closeResponses() // nobody gets them
 	}
 	c.putBack()
 	c.policy.plugin.stats.count(c.attempts)
 	c.onDone()
+}
+
+func (c *call) closeResponses() {
+	for _, a := range c.attempts {
+		if a.Response != nil && a.Response.RawResponse != nil {
+			_ = a.Response.RawResponse.Body.Close()
+		}
+	}
 }
 
 // conclude makes sure that the last attempt is in the history, with the reason

@@ -82,16 +82,17 @@ func (c *call) hold() error {
 	}
 }
 
-// patience is for how long the call may still be held back, and until when.
+// patience is for how long the call may still be held back, and when the attempt
+// must have begun.
 func (c *call) patience() (limit time.Duration, deadline time.Time) {
 	limit = c.policy.MaxServerWait
 	for _, a := range c.attempts {
 		limit -= a.Held
 	}
-	if c.policy.MaxElapsed > 0 {
-		limit = min(limit, c.policy.MaxElapsed-time.Since(c.began()))
+	deadline, bounded := c.ctx.Deadline()
+	if last := c.began().Add(c.policy.MaxElapsed); c.policy.MaxElapsed > 0 && (!bounded || last.Before(deadline)) {
+		deadline = last
 	}
-	deadline, _ = c.ctx.Deadline()
 	return limit, deadline
 }
 
