@@ -152,7 +152,10 @@ func (p *policy) refuse(o outcome, reason Reason) verdict {
 // end is the verdict on the last attempt.
 func (p *policy) end(o outcome, reason Reason) verdict {
 	v := verdict{reason: reason}
-	if p.RaiseForStatus && o.err == nil && o.StatusCode() >= http.StatusBadRequest {
+	switch {
+	case reason == ReasonBody && o.bodyLost:
+		v.err = o.ended(reason, errBodyLost)
+	case p.RaiseForStatus && o.err == nil && o.StatusCode() >= http.StatusBadRequest:
 		v.err = &StatusError{
 			StatusCode: o.StatusCode(), Method: o.Method, URL: o.URL,
 			Attempts: o.Number, Max: o.Max, Reason: reason,
@@ -160,6 +163,8 @@ func (p *policy) end(o outcome, reason Reason) verdict {
 	}
 	return v
 }
+
+var errBodyLost = errors.New("the body cannot be sent again: it is longer than MaxReplay, or could not be read")
 
 // cancelled is the verdict on an attempt after which the caller's context has
 // ended. The error says so, and says the attempt's own as well.

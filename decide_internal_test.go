@@ -85,7 +85,7 @@ func TestDecide(t *testing.T) {
 		{"final error", broken(context.Canceled), nil, over(ReasonNotRetryable)},
 		{"Errors is nil", broken(io.EOF), func(o *Options) { o.Errors = nil }, over(ReasonNotRetryable)},
 		{"error after the response", answered(200, func(o *outcome) { o.err, o.Err = errDecode, errDecode }), nil, over(ReasonNotRetryable)},
-		{"a body that is lost", broken(context.Canceled, func(o *outcome) { o.bodyLost = true }), nil, over(ReasonBody)},
+		{"a body that is lost", broken(context.Canceled, func(o *outcome) { o.bodyLost = true }), nil, verdict{reason: ReasonBody, err: errBodyLost}},
 		{"RetryIf", answered(200), func(o *Options) { o.RetryIf = yes }, retry(ReasonCondition, wait)},
 		{"a condition outside", answered(200, func(o *outcome) { o.asked = true }), nil, retry(ReasonCondition, wait)},
 		{"status before condition", answered(503, func(o *outcome) { o.asked = true }), nil, retry(ReasonStatus, wait)},
