@@ -71,7 +71,7 @@ func (p *policy) decide(o outcome) verdict {
 // cause is why an attempt asks for another, or "" where it does not.
 func (p *policy) cause(o outcome) Reason {
 	switch {
-	case o.told() == serverwait.Yes:
+	case o.told() == serverwait.Retry:
 		return ReasonServer
 	case p.retriesStatus(o.StatusCode()):
 		return ReasonStatus
@@ -90,7 +90,7 @@ func (p *policy) permit(o outcome, cause Reason) verdict {
 	switch {
 	case p.Unless != nil && p.Unless(o.Attempt):
 		return p.refuse(o, ReasonUnless)
-	case o.told() == serverwait.No:
+	case o.told() == serverwait.Stop:
 		return p.refuse(o, ReasonServer)
 	case !p.mayRepeat(o):
 		return p.refuse(o, ReasonMethod)
@@ -160,6 +160,8 @@ func (p *policy) end(o outcome, reason Reason) verdict {
 			StatusCode: o.StatusCode(), Method: o.Method, URL: o.URL,
 			Attempts: o.Number, Max: o.Max, Reason: reason,
 		}
+	case o.err != nil && o.Err.Error() != o.err.Error(): // there is something to redact
+		v.err = o.Err
 	}
 	return v
 }
@@ -172,7 +174,7 @@ func (p *policy) cancelled(o outcome, wanted bool) verdict {
 	v := p.end(o, endedBy(o.ctx))
 	v.wanted = wanted
 	if !errors.Is(o.err, o.ctx.Err()) || !errors.Is(o.err, context.Cause(o.ctx)) {
-		o.err = cmp.Or(v.err, o.err)
+		o.Err = cmp.Or(v.err, o.Err)
 		v.err = o.ended(v.reason, ended(o.ctx))
 	}
 	return v
@@ -182,8 +184,8 @@ func (p *policy) cancelled(o outcome, wanted bool) verdict {
 // wanted. It wraps the error of the attempt as well, if there is one.
 func (o outcome) ended(reason Reason, why error) error {
 	err := fmt.Errorf("restyretry: ended after %d of %d attempts (%s): %w", o.Number, o.Max, reason, why)
-	if o.err != nil {
-		err = fmt.Errorf("%w (%w)", o.err, err)
+	if o.Err != nil {
+		err = fmt.Errorf("%w (%w)", o.Err, err)
 	}
 	return err
 }
@@ -205,7 +207,7 @@ func (o outcome) result() Reason {
 // told is what the server says of a retry.
 func (o outcome) told() serverwait.Directive {
 	if o.Response == nil || o.Response.RawResponse == nil {
-		return serverwait.Unsaid
+		return serverwait.Silent
 	}
 	return serverwait.ShouldRetry(o.StatusCode(), o.Response.RawResponse.Header)
 }
@@ -220,7 +222,7 @@ func (o *Options) retriesStatus(status int) bool {
 
 // mayRepeat reports whether the request may be sent again.
 func (o *Options) mayRepeat(out outcome) bool {
-	return out.told() == serverwait.Yes || o.repeats(out.Method) || out.keyed || out.unsent ||
+	return out.told() == serverwait.Retry || o.repeats(out.Method) || out.keyed || out.unsent ||
 		slices.Contains(o.Refused, out.StatusCode())
 }
 

@@ -640,3 +640,40 @@ func FuzzServerWaitOfARequest(f *testing.F) {
 		})
 	})
 }
+
+// Rate-limit fields that come with every answer say nothing of a 503 that has
+// another reason.
+func TestAQuotaThatIsLeftIsNoWait(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		status int
+		header http.Header
+		want   time.Duration
+	}{
+		{"503, much is left", 503, fields("RateLimit-Remaining", "4990", "RateLimit-Reset", "2400"), ownWait},
+		{"503, much is left, in one field", 503, fields("RateLimit", `"default";r=4990;t=2400`), ownWait},
+		{"503, nothing is left", 503, fields("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "24"), 24 * time.Second},
+		{"503, nobody says what is left", 503, fields("X-RateLimit-Reset", "24"), 24 * time.Second},
+		{"429, much is left", 429, fields("RateLimit-Remaining", "4990", "RateLimit-Reset", "24"), 24 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if got := told(t, test.status, test.header).Wait; got != test.want {
+					t.Errorf("got %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAServersDateIsComparedWithItsOwnClock(t *testing.T) {
+	for _, off := range []time.Duration{0, 10 * time.Minute, -10 * time.Minute, 2 * time.Hour, -2 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			theirs := time.Now().Add(off).UTC()
+			date, later := theirs.Format(http.TimeFormat), theirs.Add(30*time.Second).Format(http.TimeFormat)
+			if got := told(t, 429, fields("Date", date, "Retry-After", later)).Wait; got != 30*time.Second {
+				t.Errorf("off by %v: got %v, want 30s", off, got)
+			}
+		})
+	}
+}

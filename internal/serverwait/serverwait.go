@@ -1,87 +1,107 @@
+// Package serverwait reads from the header of a response how long its server
+// asks to wait, and whether it wants the request again.
 package serverwait
 
 import (
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Forever is a wait that is longer than any limit.
+// Forever is the longest wait. It stands for all that a Duration cannot hold.
 const Forever = time.Duration(math.MaxInt64)
 
-// serverWait is how long the server asks to wait before the next attempt, or 0
-// where it does not ask, or not in a form that is understood. It can be told
-// from several header fields; the first that is valid counts, and of a field
-// that stands there several times the first line.
+// Wait is how long the server asks to wait before the next attempt. It is 0 if
+// the server does not ask, if that time is over, or if the status is below 300.
+//
+// The first of these fields that asks for a wait counts, and of a field that
+// occurs several times the first line. Invalid values are ignored.
+//
+//  1. Retry-After-Ms and X-Ms-Retry-After-Ms: milliseconds
+//  2. Retry-After (RFC 9110, section 10.2.3): seconds, or a date
+//  3. RateLimit-Reset (draft-ietf-httpapi-ratelimit-headers-06),
+//     X-RateLimit-Reset and X-Rate-Limit-Reset: seconds from now or, from
+//     1,000,000,000 on, since 1970
+//  4. RateLimit (draft-ietf-httpapi-ratelimit-headers-10)
+//
+// Many servers send the last two with every response. They count on a 429, and
+// on a 503 unless it says that something remains of the quota: such a 503 has
+// another reason.
+//
+// Dates and seconds since 1970 are counted from the Date of the response (RFC
+// 9110, section 6.6.1), whatever the client's clock says, and from now if there
+// is none.
 func Wait(status int, h http.Header, now time.Time) time.Duration {
-	if status >= 200 && status < 300 {
+	if status < http.StatusMultipleChoices {
 		return 0
 	}
+	if wait := retryAfter(h, now); wait > 0 {
+		return wait
+	}
+	unavailable := status == http.StatusServiceUnavailable
+	if status != http.StatusTooManyRequests && !unavailable {
+		return 0
+	}
+	if !unavailable || !somethingRemains(h) {
+		if wait := quotaReset(h, now); wait > 0 {
+			return wait
+		}
+	}
+	return rateLimit(lineOf(h, "Ratelimit"), unavailable)
+}
+
+// retryAfter reads the fields that count on every status.
+func retryAfter(h http.Header, now time.Time) time.Duration {
 	for _, name := range [...]string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
 		if wait := times(digits(lineOf(h, name)), time.Millisecond); wait > 0 {
 			return wait
 		}
 	}
-	if wait := retryAfterField(lineOf(h, "Retry-After"), now); wait > 0 {
+	line := lineOf(h, "Retry-After")
+	if wait := times(digits(line), time.Second); wait > 0 {
 		return wait
 	}
-	if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
-		return 0
-	}
-	for _, name := range [...]string{"Ratelimit-Reset", "X-Ratelimit-Reset", "X-Rate-Limit-Reset"} {
-		if wait := resetField(lineOf(h, name), now); wait > 0 {
-			return wait
-		}
-	}
-	if limits := lineOf(h, "Ratelimit"); limits != "" {
-		return rateLimitField(limits)
+	if date := parseDate(line, now); !date.IsZero() {
+		return until(date, h, now)
 	}
 	return 0
-}
-
-// lineOf is h.Get for a name that is known to be in canonical form, which need
-// not be made sure of then.
-func lineOf(h http.Header, canonical string) string {
-	if lines := h[canonical]; len(lines) > 0 {
-		return lines[0]
-	}
-	return ""
-}
-
-// retryAfterField reads Retry-After of RFC 9110, section 10.2.3: a number of
-// seconds, or a date.
-func retryAfterField(s string, now time.Time) time.Duration {
-	if s == "" {
-		return 0
-	}
-	if wait := times(digits(s), time.Second); wait > 0 {
-		return wait
-	}
-	return max(parseDate(s, now).Sub(now), 0)
 }
 
 // epochFrom is the least number that is taken for seconds since 1970 and not
 // from now: September 2001, or 31 years.
 const epochFrom = 1_000_000_000
 
-// resetField reads the fields that say when a quota is renewed, which some
+// quotaReset reads the fields that say when a quota is renewed, which some
 // servers give in seconds from now and others as a point in time.
-func resetField(s string, now time.Time) time.Duration {
-	n := digits(s)
-	if n < epochFrom {
-		return times(n, time.Second)
+func quotaReset(h http.Header, now time.Time) time.Duration {
+	for _, name := range [...]string{"Ratelimit-Reset", "X-Ratelimit-Reset", "X-Rate-Limit-Reset"} {
+		n := digits(lineOf(h, name))
+		wait := times(n, time.Second)
+		if n >= epochFrom && wait < Forever {
+			wait = until(time.Unix(n, 0), h, now)
+		}
+		if wait > 0 {
+			return wait
+		}
 	}
-	if n > math.MaxInt64/int64(time.Second) {
-		return Forever
-	}
-	return max(time.Unix(n, 0).Sub(now), 0)
+	return 0
 }
 
-// rateLimitField reads RateLimit of draft-ietf-httpapi-ratelimit-headers-10, a
-// list of quotas such as "hour";r=0;t=30. It is the longest t of the quotas that
-// are used up (r=0), or of all where none says so.
-func rateLimitField(s string) time.Duration {
+// somethingRemains reports whether a field says that a quota is not used up.
+func somethingRemains(h http.Header) bool {
+	names := []string{"Ratelimit-Remaining", "X-Ratelimit-Remaining", "X-Rate-Limit-Remaining"}
+	return slices.ContainsFunc(names, func(name string) bool { return digits(lineOf(h, name)) > 0 })
+}
+
+// rateLimit reads RateLimit, a list of quotas such as "hour";r=0;t=30. It is the
+// longest t of the quotas that are used up (r=0). If there is none, it is the
+// longest of all or, with a 503, of those that do not say what remains.
+func rateLimit(s string, unavailable bool) time.Duration {
+	if s == "" {
+		return 0
+	}
 	var usedUp, longest int64
 	for _, quota := range splitOutsideQuotes(s, ',') {
 		reset, remaining := int64(0), ""
@@ -93,9 +113,11 @@ func rateLimitField(s string) time.Duration {
 				remaining = value
 			}
 		}
-		longest = max(longest, reset)
 		if remaining == "0" {
 			usedUp = max(usedUp, reset)
+		}
+		if !unavailable || digits(remaining) == 0 {
+			longest = max(longest, reset)
 		}
 	}
 	if usedUp > 0 {
@@ -123,6 +145,14 @@ func splitOutsideQuotes(s string, separator byte) []string {
 	return append(parts, s[start:])
 }
 
+// lineOf is h.Get for a name that is in canonical form.
+func lineOf(h http.Header, canonical string) string {
+	if lines := h[canonical]; len(lines) > 0 {
+		return lines[0]
+	}
+	return ""
+}
+
 // digits reads a number of ASCII digits with blanks around it. It is 0 for
 // anything else, and math.MaxInt64 for what is larger.
 func digits(s string) int64 {
@@ -141,7 +171,7 @@ func digits(s string) int64 {
 	return n
 }
 
-// times is n units, or Forever where that is more than a duration can hold.
+// times is n units, or Forever.
 func times(n int64, unit time.Duration) time.Duration {
 	if n > int64(Forever/unit) {
 		return Forever
@@ -149,61 +179,28 @@ func times(n int64, unit time.Duration) time.Duration {
 	return time.Duration(n) * unit
 }
 
-// dateLayouts are the three forms of RFC 9110, section 5.6.7, which are all in
-// UTC.
-var dateLayouts = [...]string{
-	http.TimeFormat,
-	"Monday, 02-Jan-06 15:04:05 GMT",
-	"Mon Jan _2 15:04:05 2006",
-}
+// A Directive is what the server says of the retry itself.
+type Directive int
 
-// parseDate reads an HTTP-date. It is the zero time for anything else.
-func parseDate(s string, now time.Time) time.Time {
-	s = strings.Trim(s, " \t")
-	plain := strings.Replace(s, ":60 ", ":59 ", 1) // a leap second
-	for i, layout := range dateLayouts {
-		t, err := time.ParseInLocation(layout, plain, time.UTC)
-		if err != nil {
-			continue
-		}
-		if i == 1 {
-			t = nearestCentury(t, now)
-		}
-		if plain != s {
-			t = t.Add(time.Second)
-		}
-		return t
-	}
-	return time.Time{}
-}
-
-// nearestCentury moves a date whose year had two digits to the century in which
-// it is at most 50 years ahead, as RFC 9110 demands.
-func nearestCentury(t, now time.Time) time.Time {
-	century := now.UTC().Year()/100*100 + 100
-	for {
-		moved := time.Date(century+t.Year()%100, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
-		if !moved.After(now.AddDate(50, 0, 0)) {
-			return moved
-		}
-		century -= 100
-	}
-}
-
-type Directive string
-
+// The directives. A server that says nothing, or nothing that is understood, is
+// Silent.
 const (
-	Unsaid Directive = ""
-	Yes    Directive = "true"
-	No     Directive = "false"
+	Silent Directive = iota
+	Retry
+	Stop
 )
 
+// ShouldRetry reads X-Should-Retry and Stripe-Should-Retry, whose values are
+// "true" and "false". With a status below 300, "true" is ignored: a success is
+// not repeated.
 func ShouldRetry(status int, h http.Header) Directive {
 	for _, name := range [...]string{"X-Should-Retry", "Stripe-Should-Retry"} {
 		switch value := strings.Trim(lineOf(h, name), " \t"); {
-		case value == "false", value == "true" && status >= http.StatusMultipleChoices:
-			return Directive(value)
+		case value == "false":
+			return Stop
+		case value == "true" && status >= http.StatusMultipleChoices:
+			return Retry
 		}
 	}
-	return ""
+	return Silent
 }

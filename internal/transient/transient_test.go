@@ -1,9 +1,12 @@
 package transient_test
 
 import (
+	"compress/flate"
+	"compress/zlib"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -16,6 +19,7 @@ import (
 	"reflect"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jarcoal/httpmock"
 	"github.com/restyretry/restyretry/internal/transient"
@@ -63,6 +67,7 @@ func TestError(t *testing.T) {
 		{"not permitted", inOp("dial", inCall("connect", syscall.EACCES)), true},
 		{"too many open files", inOp("dial", inCall("socket", syscall.EMFILE)), true},
 		{"port 0", &net.OpError{Op: "dial", Addr: &net.TCPAddr{}, Err: syscall.ECONNREFUSED}, false},
+		{"port 0, connected", &net.OpError{Op: "read", Addr: &net.TCPAddr{}, Err: syscall.ECONNRESET}, true},
 
 		{"EOF", io.EOF, true},
 		{"unexpected EOF", io.ErrUnexpectedEOF, true},
@@ -102,7 +107,12 @@ func TestError(t *testing.T) {
 		{"body over a limit", &http.MaxBytesError{Limit: 1}, false},
 
 		{"JSON", new(json.SyntaxError), false},
+		{"JSON that cannot be written", &json.MarshalerError{Type: reflect.TypeFor[int](), Err: io.EOF}, false},
 		{"XML", new(xml.SyntaxError), false},
+		{"base64", base64.CorruptInputError(1), false},
+		{"deflate", flate.CorruptInputError(1), false},
+		{"zlib", zlib.ErrHeader, false},
+		{"time", new(time.ParseError), false},
 
 		{"HTTP/2 NO_ERROR", streamError(0x0), true},
 		{"HTTP/2 STREAM_CLOSED", streamError(0x5), true},
