@@ -8,7 +8,7 @@ import (
 )
 
 // texts are the beginnings of final errors that have neither a name nor a type
-// of their own, by the file that makes them. A test makes each of them come up,
+// of their own and wrap nothing, by the file that makes them. A test makes each of them come up,
 // so that a change of the wording is noticed.
 var texts = [...]string{
 	// net/http/client.go
@@ -116,7 +116,8 @@ var finalAlerts = [...]tls.AlertError{
 // isFinalAlert goes by the text because crypto/tls returns alerts as a type that
 // is not exported. It has the same texts as AlertError.
 func isFinalAlert(text string) bool {
-	return slices.ContainsFunc(finalAlerts[:], func(a tls.AlertError) bool { return a.Error() == text })
+	return strings.HasPrefix(text, "tls: ") &&
+		slices.ContainsFunc(finalAlerts[:], func(a tls.AlertError) bool { return a.Error() == text })
 }
 
 // isProxyRefusal knows a 4xx of a proxy that was asked to CONNECT. Of such a

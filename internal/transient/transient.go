@@ -66,7 +66,7 @@ func Error(err error) bool {
 func isFinal(err error) bool {
 	return slices.ContainsFunc(finalErrors, func(final error) bool { return errors.Is(err, final) }) ||
 		isFinalStream(err) ||
-		within(err, func(err error) bool { return isFinalType(err) || isFinalText(err.Error()) })
+		within(err, func(err error) bool { return isFinalType(err) || isInnermost(err) && isFinalText(err.Error()) })
 }
 
 // finalErrors are the final errors that have a name.
@@ -94,6 +94,16 @@ func within(err error, is func(error) bool) bool {
 	default:
 		return false
 	}
+}
+
+// isInnermost reports whether err wraps nothing: the text of what does is partly
+// that of another error.
+func isInnermost(err error) bool {
+	switch err.(type) {
+	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
+		return false
+	}
+	return true
 }
 
 // isFinalType asks one error, not those that it wraps.

@@ -122,6 +122,7 @@ func TestError(t *testing.T) {
 		{"idle connection closed", errors.New("http: server closed idle connection"), true},
 
 		{"text that begins otherwise", errors.New("not stopped after 10 redirects"), true},
+		{"text of a wrapper", fmt.Errorf("stopped after an hour: %w", io.EOF), true},
 		{"more than a phrase", errors.New("Forbidden planet"), true},
 		{"more than an alert", errors.New("tls: bad certificate cache"), true},
 		{"GOAWAY with a debug text", errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug="INADEQUATE_SECURITY"`), true},
