@@ -10,40 +10,40 @@ import (
 	"github.com/go-resty/resty/v2"
 )
 
-// An Attempt is one sending of a request. Callbacks get it by value, and the
-// values in it stay as they were when the attempt ended. Only what Response
-// takes from its Request (Result, Error, Time) is that of the last attempt, as
-// Resty has one request for all; use Took.
+// An Attempt is one sending of a request. Callbacks get it by value, and its
+// fields stay as they were when the attempt ended. Only what Response takes from
+// its Request (Result, Error, Time) is that of the last attempt, since Resty has
+// one request for all of them; use Took.
 type Attempt struct {
-	// Number counts the attempts of a request from 1.
+	// Number is the number of the attempt, from 1.
 	Number int
-	// Max is the number of attempts the request may have.
+	// Max is Options.Attempts, the number of attempts that the request may have.
 	Max int
 	// Method is the method that was sent; a redirect may have changed it later.
 	Method string
-	// URL is where the attempt went, without the password and with every query
-	// value replaced by REDACTED. Before it is sent (OnAttempt, Target) it is
-	// what the request says: perhaps a path, or with path parameters in it.
+	// URL is where the attempt went, with user information and query values
+	// replaced by REDACTED. Before it is sent (OnAttempt, Target) it is what the
+	// request says: perhaps a path, or with path parameters in it.
 	URL string
 	// Request is the request itself. OnAttempt may change it.
 	Request *resty.Request
-	// Response is the answer, nil before the attempt was sent and where it could
-	// not be sent. Where the transport failed its RawResponse is nil.
+	// Response is nil before the attempt is sent, and if it could not be sent. If
+	// the transport failed, its RawResponse is nil.
 	Response *resty.Response
-	// Err is the error of the attempt, with the URL in it redacted.
+	// Err is the error of the attempt, redacted like URL.
 	Err error
-	// Start is when the attempt was sent, and Took how long it took until the
+	// Start is when the attempt was sent. Took is the time from then until the
 	// response had been read (or its header, with SetDoNotParseResponse).
 	Start time.Time
 	Took  time.Duration
-	// Wait is the time from the end of this attempt to the next. The last one has
-	// a wait only if it was to be followed by another, and was broken off.
+	// Wait is the time from the end of this attempt to the next. The last attempt
+	// has one only if it was to be followed by another that was not sent.
 	Wait time.Duration
 	// Held is how long a Cooldown has held the attempt back before it was sent. It
 	// is no part of Took.
 	Held time.Duration
-	// Reason is why the attempt was followed by another, or why it was not. It
-	// is empty before the attempt was sent.
+	// Reason is why the attempt was followed by another, or why it was not. It is
+	// empty until that is decided.
 	Reason Reason
 
 	rand func() float64
@@ -87,14 +87,14 @@ const (
 	ReasonUnless       Reason = "unless"        // Unless
 	ReasonMethod       Reason = "method"        // the method may not be sent again
 	ReasonAttempts     Reason = "attempts"      // as many attempts as allowed
-	ReasonBody         Reason = "body"          // the body was read while it was sent, and cannot be sent again
+	ReasonBody         Reason = "body"          // the body cannot be sent again: see MaxReplay
 	ReasonDeadline     Reason = "deadline"      // the context has ended by its deadline, or would before the next attempt
 	ReasonServerWait   Reason = "server-wait"   // the server asks for a wait longer than MaxServerWait
 	ReasonBudget       Reason = "budget"        // the Budget is used up
 	ReasonCooldown     Reason = "cooldown"      // the host cools down for longer than the request may wait
 	ReasonElapsed      Reason = "elapsed"       // MaxElapsed would be over before the next attempt
 	ReasonCancelled    Reason = "cancelled"     // the caller cancelled the context
-	ReasonNotSent      Reason = "not-sent"      // it failed before it was sent: a middleware, a rate limiter, the URL
+	ReasonNotSent      Reason = "not-sent"      // it failed before it was sent: a middleware, Resty's rate limiter, the URL
 	ReasonStopped      Reason = "stopped"       // OnAttempt, a Target or the client's own RetryAfter returned an error
 	ReasonPanic        Reason = "panic"         // a callback panicked
 )
@@ -103,13 +103,16 @@ const (
 // run in the goroutine of the request. OnAttempt must not register callbacks
 // on the client: Resty holds its locks around the first attempt's.
 type Hooks struct {
-	// OnAttempt runs before every attempt, the first included, and may change
+	// OnAttempt runs before every attempt, including the first, and may change
 	// a.Request: method, URL, headers, parameters, body, credentials. Every
 	// attempt begins with the request as it was before the first OnAttempt, so
-	// changes do not pile up. What it does to Result, Error and multipart readers
-	// has no effect on later attempts. An error stops the request before this
-	// attempt is sent; the response of the attempt before it is returned with
-	// the error.
+	// changes do not pile up. Changes to Result, Error and multipart readers have
+	// no effect on later attempts. An error ends the request before this attempt
+	// is sent; the response of the attempt before it is returned with the error.
+	//
+	// If the server has asked for a wait, OnAttempt runs before that wait, since
+	// it may send the attempt to another host; what must be fresh, such as a
+	// signature, belongs into PreRequest.
 	OnAttempt func(a Attempt) error
 
 	// OnRetry runs when an attempt will be followed by another, before the
@@ -117,11 +120,10 @@ type Hooks struct {
 	// a.Number+1.
 	OnRetry func(a Attempt)
 
-	// OnDone runs once for every request, whatever its end, with its last
-	// attempt. That may be one that OnRetry has had already, if the wait after it
-	// was broken off; its Reason is another now. A request that was refused before
-	// the plugin saw it, by Resty or by a middleware registered before Install,
-	// has none.
+	// OnDone runs once for every request, with its last attempt. That may be one
+	// that OnRetry was called with, if the next was not sent; its Reason is
+	// another now. It does not run for a request that was refused before the
+	// plugin saw it, by Resty or by a middleware registered before Install.
 	OnDone func(a Attempt)
 }
 

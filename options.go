@@ -18,20 +18,19 @@ import (
 // which Resty's own loop ends whatever a condition outside this package says.
 const maxAttempts = 100
 
-// Options is a retry policy. It is changed by plain functions, the same at
-// [Install] and for one request through [With]: a later function wins,
-// assignment replaces, append adds, and an explicit zero is a value.
+// Options is a retry policy. It is changed by plain functions, the same for
+// [Install], [Plugin.Update] and, through [With], for one request. A later
+// function wins, assignment replaces, append adds, and an explicit zero is a
+// value.
 //
-// What is said of a retry holds for all reasons to retry alike: the limits
-// (Attempts, Methods, Unless, MaxElapsed, the deadline of the request's
-// context) apply whoever asked for it.
+// The limits (Attempts, Methods, Unless, MaxElapsed, the deadline of the
+// request's context) apply to every retry, whatever asked for it.
 type Options struct {
-	// Attempts is how often a request is sent at the most, the first time
-	// included: 1 to 100. Default 3, or RetryCount+1 where the client had a
-	// RetryCount when the plugin was installed.
+	// Attempts is the number of total attempts, including the first: 1 to 100.
+	// Default 3, or RetryCount+1 if the client had a RetryCount at Install.
 	Attempts int
 
-	// Methods are the methods that may be sent again, in any case of letters.
+	// Methods are the methods that may be sent again, case-insensitive.
 	// Default GET, HEAD, OPTIONS, TRACE, PUT, DELETE and QUERY, the idempotent
 	// methods of RFC 9110, section 9.2.2, and of the QUERY draft. Any method
 	// may be sent again when the server has refused the request (Refused), when
@@ -47,110 +46,109 @@ type Options struct {
 	// RetryIf. Default 401, 407, 421, 425 and 429.
 	Refused []int
 
-	// Statuses are retried, 100 to 599. Default 408, 425 and 429. They are
-	// added to those of ServerErrors.
+	// Statuses are retried, 100 to 599, in addition to those of ServerErrors.
+	// Default 408, 425 and 429.
 	Statuses []int
 
 	// ServerErrors retries every 5xx status but 501. Default true.
 	ServerErrors bool
 
-	// Errors says which errors of sending the request and receiving the
-	// response are retried. Default [Transient]; nil retries none. It is not
-	// asked about the caller's own cancellation, about a request that was never
-	// sent, or about what failed after the response had been received in full
-	// (decoding, OnAfterResponse); RetryIf is asked about the last of these.
+	// Errors reports whether an error of sending the request or receiving the
+	// response is retried. Default [Transient]; nil retries none. It is not
+	// called when the caller's context has ended, for a request that was never
+	// sent, or for a failure after the response was received in full (decoding,
+	// OnAfterResponse). RetryIf is called for the last of these.
 	Errors func(error) bool
 
-	// RetryIf retries an attempt that nothing else would retry, such as a 200
-	// that says "pending". Default nil. It takes the place of
-	// evaluate_response_callback in aiohttp_retry, with the opposite sense: true
+	// RetryIf reports whether to retry an attempt that nothing else retries, such
+	// as a 200 that says "pending". Default nil. It is the
+	// evaluate_response_callback of aiohttp_retry with the opposite sense: true
 	// means again.
 	RetryIf func(Attempt) bool
 
-	// Unless prevents a retry that would otherwise happen. Default nil.
+	// Unless reports whether to refuse a retry that would otherwise happen.
+	// Default nil.
 	Unless func(Attempt) bool
 
 	// Wait is the time from a failed attempt to the next. Default
-	// FullJitter(Exponential(500ms, 30s)), or Resty's own back-off with the
-	// client's wait settings where they had been changed from Resty's defaults
-	// when the plugin was installed.
+	// FullJitter(Exponential(500ms, 30s)), or Resty's own backoff with the
+	// client's wait settings if they differed from Resty's defaults at Install.
 	Wait Strategy
 
-	// MaxServerWait is the longest wait that a server may ask for: by
-	// Retry-After and its relatives, see the README. A shorter one takes the place
-	// of Wait, with up to a tenth (at most a second) added at random; a longer
-	// one ends the retrying. Default 1 minute; 0 ignores what servers ask for.
+	// MaxServerWait is the longest wait that a server may ask for, by Retry-After
+	// or the rate-limit fields that the README lists. A shorter one takes the
+	// place of Wait, with up to a tenth (at most a second) added at random; a
+	// longer one ends the request. It binds the host that asked: an attempt that
+	// goes to another host waits for Wait. Default 1 minute; 0 ignores what
+	// servers ask for.
 	MaxServerWait time.Duration
 
 	// Cooldown keeps requests, first attempts included, from a host that has told
 	// one of them to wait. Default nil: each request finds out for itself.
 	Cooldown *Cooldown
 
-	// Budget bounds the retries of all requests together. Default nil: no bound.
+	// Budget limits the retries of all requests together. Default nil: no limit.
 	Budget *Budget
 
-	// AttemptTimeout is the time an attempt may take until its response has
-	// been read, or its header in case of SetDoNotParseResponse. A timed-out
-	// attempt is retried like any other timeout. Default 0: no limit.
+	// AttemptTimeout limits each attempt, until its response has been read, or its
+	// header with SetDoNotParseResponse. It is retried like any other timeout.
+	// Default 0: no limit.
 	AttemptTimeout time.Duration
 
-	// MaxElapsed is the time since the start of the first attempt after which
-	// no attempt is begun any more. A wait that would pass it is not begun
-	// either, and an attempt under way is not cut short. Default 0: no limit.
+	// MaxElapsed limits the request: no attempt starts later than this after the
+	// first one. A wait that would end later does not begin; an attempt that has
+	// started is not cut short. Default 0: no limit.
 	MaxElapsed time.Duration
 
 	// URL says where each attempt goes: see [URLs], [BaseURLs], [Rotate] and
 	// [TargetFunc]. Default nil: where the request says.
 	URL Target
 
-	// MaxReplay is how many bytes of a body that can be read only once (an
-	// io.Reader that is not a file, a buffer or the like) are kept while it is
-	// sent, so that it can be sent again. A longer one is sent once, in full, and
-	// not retried. Default 1 MiB.
+	// MaxReplay is the number of bytes of a one-shot reader (an io.Reader that is
+	// no file, buffer or the like) that are recorded while it is sent, so that it
+	// can be sent again. A longer body is sent once, in full, and not retried.
+	// Default 1 MiB.
 	MaxReplay int64
 
-	// IdempotencyHeader is the name of a header field, such as Idempotency-Key,
-	// that gets a random key in requests whose method is not idempotent, unless
-	// they have one. The key is the same in every attempt, and makes the method
-	// one that may be sent again. Set it only for servers that honour it. Default
-	// "": none.
+	// IdempotencyHeader names a header field, such as Idempotency-Key, that is set
+	// to a random key in requests whose method is not idempotent, unless they
+	// have one. The key is the same in every attempt, and allows any method to be
+	// sent again. Set it only for servers that honor it. Default "": none.
 	IdempotencyHeader string
 
-	// AttemptHeader is the name of a header field that tells the server the
-	// number of the attempt, from 1. Default "": none.
+	// AttemptHeader names a header field that tells the server the number of the
+	// attempt, from 1, unless the request has such a field. Default "": none.
 	AttemptHeader string
 
-	// RaiseForStatus turns a last response whose status is 400 or more into a
-	// [*StatusError]; the response is returned as well. Default false.
+	// RaiseForStatus returns a [*StatusError] with a last response whose status is
+	// 400 or more. Default false: a status is no error.
 	RaiseForStatus bool
 
-	// Hooks are told of every attempt, in order. Default none.
+	// Hooks are called around every attempt, in order. Default none.
 	Hooks []Hooks
 
-	// Logger is told of every retry (debug) and of every request that is given
-	// up although it could have been retried (warn). Default nil: silent.
+	// Logger gets a debug record for every retry, and a warning for every request
+	// that is given up although something asked for a retry. Default nil: silent.
 	Logger *slog.Logger
 
-	// PreRequest takes the place of Resty's SetPreRequestHook, of which there
-	// is one per client and which this package needs: it is called for every
-	// attempt, right before it is sent. Default nil.
+	// PreRequest takes the place of Resty's SetPreRequestHook, which holds a single
+	// hook and which this package needs. It is called for every attempt, right
+	// before it is sent: the place to sign. Default nil.
 	PreRequest resty.PreRequestHook
 
-	// Rand gives the strategies their random numbers, from 0 up to but not
-	// including 1. It must be safe for concurrent use. Default nil: the
-	// generator of math/rand/v2.
+	// Rand returns the random numbers of the strategies, in [0, 1). It must be safe
+	// for concurrent use. Default nil: math/rand/v2.
 	Rand func() float64
 }
 
-// Off is an option that allows no retries.
+// Off allows no retries: it sets Attempts to 1.
 func Off(o *Options) { o.Attempts = 1 }
 
-// AiohttpRetry is an option with the defaults that Python's aiohttp_retry 2.9.1
-// describes: 3 attempts, every method it knows, every 5xx, every transport
-// error, waits of 0.1 s doubling to 30 s without jitter. (What it really does by
-// default is to retry no error at all, and to wait 0.2 s first.) 501 is in
-// Statuses, as ServerErrors leaves it out. It repeats requests that are not
-// idempotent: an order may be placed twice.
+// AiohttpRetry sets the defaults that Python's aiohttp_retry 2.9.1 documents: 3
+// attempts, every method it knows, every 5xx, every transport error, waits of
+// 0.1 s doubling to 30 s without jitter. (Its code retries no error by default,
+// and waits 0.2 s first.) 501 is in Statuses, since ServerErrors leaves it out.
+// It repeats requests that are not idempotent: an order may be placed twice.
 func AiohttpRetry(o *Options) {
 	o.Attempts = 3
 	o.Methods = []string{
@@ -325,11 +323,10 @@ func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error)
 	return &policy{Options: o, plugin: p, onAttempt: onAttempt}, nil
 }
 
-// With returns a context that changes the options of the requests made with
-// it. Nested calls add up, the innermost last. The functions need not run for
-// each request anew: what they made is kept for the next one on the same
-// client. What they make invalid is the error of the request, before anything
-// is sent.
+// With returns a context that changes the options of the requests made with it.
+// Nested calls add up, the innermost last. Invalid options are the error of the
+// request, before anything is sent. The functions do not run for every request:
+// the result is cached in the context for the next one on the same client.
 func With(ctx context.Context, opts ...func(*Options)) context.Context {
 	if outer, ok := ctx.Value(overridesKey{}).(*overrides); ok {
 		opts = append(slices.Clip(outer.changes), opts...)
