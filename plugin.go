@@ -1,8 +1,3 @@
-// Package restyretry gives Resty v2 clients the retries they should have had.
-//
-// [Install] attaches a policy to a client that already exists; [With] changes
-// it for the requests of one context. See [Options] for what can be said, and
-// the README for what it replaces in aiohttp_retry and in Resty itself.
 package restyretry
 
 import (

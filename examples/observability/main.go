@@ -150,7 +150,7 @@ func (l *lab) trace() (tracetest.SpanStubs, error) {
 	return l.spans.GetSpans(), err
 }
 
-// silent keeps Resty from logging every failed attempt on its own.
+// silent keeps Resty from logging the errors of attempts on its own.
 type silent struct{}
 
 func (silent) Errorf(string, ...any) {}

@@ -125,7 +125,7 @@ func answering(statuses ...int) *httptest.Server {
 	}))
 }
 
-// silent keeps Resty from logging every failed attempt on its own.
+// silent keeps Resty from logging the errors of attempts on its own.
 type silent struct{}
 
 func (silent) Errorf(string, ...any) {}

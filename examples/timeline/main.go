@@ -96,7 +96,7 @@ func summary(l life) string {
 		count(len(l.Attempts), "attempt"), l.Ended.Sub(l.Attempts[0].Start).Round(time.Millisecond).Milliseconds(), last.Reason)
 }
 
-// silent keeps Resty from logging every failed attempt on its own.
+// silent keeps Resty from logging the errors of attempts on its own.
 type silent struct{}
 
 func (silent) Errorf(string, ...any) {}

@@ -1,0 +1,10 @@
+package docs
+
+// block: README.md
+type silent struct{}
+
+func (silent) Errorf(string, ...any) {}
+func (silent) Warnf(string, ...any)  {}
+func (silent) Debugf(string, ...any) {}
+
+// end of block
