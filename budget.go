@@ -32,8 +32,8 @@ const budgetWindow = 10
 // free; the ratio bounds the shared ones.
 type budgetCounts struct{ requests, free, shared int }
 
-// NewBudget returns a budget that allows perSecond retries in each second, and
-// beyond them as many as make up ratio of the requests of the last 10 seconds.
+// NewBudget returns a budget that allows perSecond retries in each second, plus
+// retries up to ratio times the requests of the last 10 seconds.
 // A request counts once, when its first attempt ends, however often it is sent.
 // Choose a ratio of a third of the share of its load that the server can take on
 // top, or the retries keep it down: what the window allows may be spent at once.

@@ -26,19 +26,19 @@ type Plugin struct {
 // by opts. It must be called before the client is used, since it changes the
 // client itself.
 //
-// The client's retry settings belong to the plugin from then on. What it had
-// goes on working: its retry conditions ask for a retry, its retry hooks run
-// before each retry, its RetryAfter function is asked for the wait before Wait
-// is, and its RetryCount and wait times become defaults of the options. It is
-// an error to change RetryCount, the wait times or RetryAfter later, which each
-// request then returns before it is sent.
+// The client's retry settings belong to the plugin from then on. What the client
+// had goes on working: its retry conditions ask for a retry, its retry hooks run
+// before each retry, its RetryAfter function is asked for the wait first, then
+// the server, then Wait, and its RetryCount and wait times become defaults of the
+// options. Changing RetryCount, the wait times or RetryAfter later is an error
+// that each request returns before it is sent.
 //
-// A clone of the client takes the policy along. Install on the clone gives it
-// one of its own; a second Install on the same client replaces the first.
+// A clone of the client keeps the policy. Install on the clone gives it one of its
+// own; a second Install on the same client replaces the first.
 //
-// The error names the option that is wrong and its value; or it says that the
-// client has a pre-request hook, which has to be passed as
-// [Options].PreRequest because Resty keeps only one.
+// The error names the option that is invalid and its value, or says that the
+// client has a pre-request hook: pass it as [Options].PreRequest, because Resty
+// keeps only one.
 func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 	if client == nil {
 		return nil, errors.New("restyretry: the client is nil")
@@ -65,7 +65,7 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 // the plugin on the client.
 func (p *Plugin) Update(opts ...func(*Options)) error {
 	if pluginOf(p.client) != p {
-		return errors.New("restyretry: the client has this plugin no more: another Install has replaced it (update the plugin that it returned), or its RetryAfter was changed")
+		return errors.New("restyretry: this plugin is no longer on its client: another Install has replaced it (update the plugin that it returned), or the client's RetryAfter was changed")
 	}
 	for {
 		old := p.current.Load()

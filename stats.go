@@ -13,7 +13,7 @@ type Stats struct {
 	Retries   uint64            // of them, those after the first
 	Recovered uint64            // requests that succeeded after a retry
 	GivenUp   map[Reason]uint64 // requests that did not succeed, by the reason of the last attempt
-	Waited    time.Duration     // time between the attempts, waits that were cancelled included in full
+	Waited    time.Duration     // time between the attempts; a cancelled wait counts in full
 	Held      uint64            // attempts that a Cooldown held back
 	HeldFor   time.Duration     // how long
 }
