@@ -188,7 +188,6 @@ func TestACompressedBodyIsTheOriginalInEveryAttempt(t *testing.T) {
 		"":                   func(*resty.Request) {},
 		", SetContentLength": func(r *resty.Request) { r.SetContentLength(true) },
 		", SetDebug":         func(r *resty.Request) { r.SetDebug(true) },
-		", both":             func(r *resty.Request) { r.SetContentLength(true).SetDebug(true) },
 	}
 	document, _ := json.Marshal(bodyDocument{text})
 	for _, kind := range []struct {

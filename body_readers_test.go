@@ -315,7 +315,7 @@ func TestDigestAuthenticationSendsTheWholeBodyEachTime(t *testing.T) {
 // A redirect with 307 or 308 sends the body once more within one attempt.
 func TestBodyFollowsRedirectsInEveryAttempt(t *testing.T) {
 	settled(t)
-	const size = 600 << 10
+	text := bodyText(600 << 10)
 	slowKinds := []string{"bytes", "os.File", "plain reader", "pipe", "SetFileReader, not seekable"} // the others take the same ways
 	for _, status := range []int{307, 308} {
 		for _, early := range []bool{false, true} {
@@ -325,7 +325,6 @@ func TestBodyFollowsRedirectsInEveryAttempt(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%d, early %v, %s", status, early, kind.name), func(t *testing.T) {
 					t.Parallel()
-					text := bodyText(size)
 					want := bodyExpected(t, kind, text).shared().body
 					last := &bodyServer{}
 					failures := 2

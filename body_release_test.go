@@ -91,6 +91,7 @@ func (l *bodyLateReader) check(t *testing.T, want int, text string) {
 
 // Memory is the caller's again when Execute has returned, whoever still reads.
 func TestMemoryMayBeOverwrittenWhenExecuteHasReturned(t *testing.T) {
+	whole := bodyText(1 << 20)
 	for name, wrap := range bodyMemory {
 		for _, size := range []int{4096, 4097, 1 << 20} {
 			for _, statuses := range [][]int{{200}, {503, 503, 200}, {503}} {
@@ -102,7 +103,7 @@ func TestMemoryMayBeOverwrittenWhenExecuteHasReturned(t *testing.T) {
 								l := &bodyLateReader{answer: roundTrip(answer), resume: make(chan struct{}), getBody: getBody}
 								c := resty.NewWithClient(&http.Client{Transport: l}).SetLogger(quiet{})
 								install(t, c, constant(0))
-								text := []byte(bodyText(size))
+								text := []byte(whole[:size])
 								start := time.Now()
 								if _, err := c.R().SetBody(wrap(text)).SetDoNotParseResponse(raw).Put("http://api.test/"); err != nil {
 									t.Fatal(err)
@@ -116,7 +117,7 @@ func TestMemoryMayBeOverwrittenWhenExecuteHasReturned(t *testing.T) {
 								}
 								clear(text)
 								close(l.resume)
-								l.check(t, want, bodyText(size))
+								l.check(t, want, whole[:size])
 							})
 						})
 					}
@@ -129,22 +130,22 @@ func TestMemoryMayBeOverwrittenWhenExecuteHasReturned(t *testing.T) {
 // The same while the transport goes on reading, which the race detector sees.
 func TestMemoryMayBeOverwrittenWhileATransportReads(t *testing.T) {
 	settled(t)
+	whole := bodyText(1 << 20)
 	for name, wrap := range bodyMemory {
 		t.Run(name, func(t *testing.T) {
-			const size = 1 << 20
 			answer, _ := answers(200)
 			l := &bodyLateReader{answer: roundTrip(answer), resume: make(chan struct{})}
 			close(l.resume)
 			c := resty.NewWithClient(&http.Client{Transport: l}).SetLogger(quiet{})
 			install(t, c)
 			for range 20 {
-				text := []byte(bodyText(size))
+				text := []byte(whole)
 				if _, err := c.R().SetBody(wrap(text)).Put("http://api.test/"); err != nil {
 					t.Fatal(err)
 				}
 				clear(text)
 			}
-			l.check(t, 20, bodyText(size))
+			l.check(t, 20, whole)
 		})
 	}
 }
@@ -532,6 +533,7 @@ func TestUploadsLeaveNoDescriptors(t *testing.T) {
 	}
 	settled(t)
 	path := bodyFile(t, bodyText(1<<20)).Name()
+	before := descriptorsOf(t, path)
 	for _, test := range []struct {
 		name  string
 		http2 bool
@@ -572,9 +574,12 @@ func TestUploadsLeaveNoDescriptors(t *testing.T) {
 			if test.set != nil {
 				test.set(c)
 			}
-			before := descriptorsOf(t, path)
 			var files []*os.File // or the collector closes them
-			defer func() { runtime.KeepAlive(files) }()
+			defer func() {
+				for _, f := range files {
+					f.Close()
+				}
+			}()
 			for range 100 {
 				f, err := os.Open(path)
 				if err != nil {
