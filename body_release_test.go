@@ -337,7 +337,7 @@ func bodyFileClosed(f *os.File) int32 {
 
 // A body is closed once, after the last attempt, however the request ends.
 func TestABodyIsClosedOnceAndAfterTheLastAttempt(t *testing.T) {
-	for name, make := range bodySources() {
+	for name, source := range bodySources() {
 		for _, test := range []struct {
 			name     string
 			statuses []int
@@ -356,7 +356,7 @@ func TestABodyIsClosedOnceAndAfterTheLastAttempt(t *testing.T) {
 				}
 				t.Run(name+", "+test.name+", "+use.name, func(t *testing.T) {
 					respond, _ := bodyRecord(test.statuses...)
-					body, closed := make(t, "hello")
+					body, closed := source(t, "hello")
 					c := resty.NewWithClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 						if got := closed(); got != 0 {
 							t.Errorf("attempt %d: got the body closed %d times already", restyretry.Number(r.Context()), got)
@@ -378,13 +378,13 @@ func TestABodyIsClosedOnceAndAfterTheLastAttempt(t *testing.T) {
 // request is over, even if it never needed it. Resty's digest authentication
 // is one.
 func TestABodyIsClosedThoughDigestAuthenticationWasNotAskedFor(t *testing.T) {
-	for name, make := range bodySources() {
+	for name, source := range bodySources() {
 		for _, statuses := range [][]int{{200}, {503, 503, 200}} {
 			t.Run(fmt.Sprint(name, " ", statuses), func(t *testing.T) {
 				respond, got := bodyRecord(statuses...)
 				c := mocked(respond).SetDigestAuth("user", "secret")
 				install(t, c, constant(0))
-				body, closed := make(t, "hello")
+				body, closed := source(t, "hello")
 				if _, err := c.R().SetBody(body).Put("/"); err != nil {
 					t.Fatal(err)
 				}
@@ -399,7 +399,7 @@ func TestABodyIsClosedThoughDigestAuthenticationWasNotAskedFor(t *testing.T) {
 // A request that is refused before anything is sent is over as well.
 func TestABodyIsClosedWhenTheRequestIsNotSent(t *testing.T) {
 	refused := errors.New("refused")
-	for name, make := range bodySources() {
+	for name, source := range bodySources() {
 		for _, test := range []struct {
 			name string
 			url  string
@@ -436,7 +436,7 @@ func TestABodyIsClosedWhenTheRequestIsNotSent(t *testing.T) {
 				if test.set != nil {
 					test.set(c)
 				}
-				body, closed := make(t, "hello")
+				body, closed := source(t, "hello")
 				r := c.R().SetBody(body).SetContext(restyretry.With(t.Context(), test.with...))
 				if _, err := r.Put(test.url); err == nil && len(*got) != 1 {
 					t.Fatalf("got no error after %d requests", len(*got))
@@ -451,15 +451,15 @@ func TestABodyIsClosedWhenTheRequestIsNotSent(t *testing.T) {
 
 // While a transport reads, the source stays open, though Execute has returned.
 func TestABodyIsOpenUntilTheTransportHasReadIt(t *testing.T) {
-	for name, make := range bodySources() {
+	for name, source := range bodySources() {
 		for _, statuses := range [][]int{{200}, {503, 200}} {
 			t.Run(fmt.Sprint(name, " ", statuses), func(t *testing.T) {
 				settled(t)
 				answer, _ := answers(statuses...)
-				l := &bodyLateReader{answer: roundTrip(answer), resume: gate()}
+				l := &bodyLateReader{answer: roundTrip(answer), resume: make(chan struct{})}
 				c := resty.NewWithClient(&http.Client{Transport: l}).SetLogger(quiet{})
 				install(t, c, constant(0))
-				body, closed := make(t, bodyText(50_000))
+				body, closed := source(t, bodyText(50_000))
 				if _, err := c.R().SetBody(body).Put("http://api.test/"); err != nil {
 					t.Fatal(err)
 				}
@@ -479,8 +479,6 @@ func TestABodyIsOpenUntilTheTransportHasReadIt(t *testing.T) {
 		}
 	}
 }
-
-func gate() chan struct{} { return make(chan struct{}) }
 
 // A transport ends a Read that waits for the caller by closing the body, as
 // net/http does with HTTP/2. A pipe tells its writer.
