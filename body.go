@@ -193,7 +193,7 @@ func (c *call) putBody(hr *http.Request) error {
 		return nil
 	}
 	c.keepAccept(hr)
-	replaced, err := p.isReplaced(c.request.Body, hr)
+	replaced, err := p.isReplaced(c.request, hr)
 	if err != nil {
 		return err
 	}
@@ -227,19 +227,28 @@ func (c *call) keepAccept(hr *http.Request) {
 	}
 }
 
-// isReplaced reports whether a middleware after ours has replaced the body, which
-// now is this. It has to have seen it then.
-func (p *payload) isReplaced(now any, hr *http.Request) (bool, error) {
+// isReplaced reports whether a middleware after ours has replaced the body of r,
+// which has become hr. It has to have seen it then.
+func (p *payload) isReplaced(r *resty.Request, hr *http.Request) (bool, error) {
 	empty := p.shown == any(http.NoBody)
 	switch {
-	case !p.others, sameBody(now, p.shown):
+	case !p.others, sameBody(r.Body, p.shown), restyfields.IsMultipart(r):
 		return false, nil
-	case now == nil && empty && hr.ContentLength == 0: // SetContentLength made Resty read it
+	case r.Body == nil && empty && hr.ContentLength == 0: // SetContentLength made Resty read it
+		return false, nil
+	case r.Body == nil && !empty && p.body.sends(hr.GetBody): // likewise
 		return false, nil
 	case empty && p.body != nil && !p.body.isMade():
 		return false, errors.New("restyretry: a middleware has replaced a body that is streamed, and that it could not read: register it before Install")
 	default:
 		return true, nil
+	}
+}
+
+// closeBody closes the body of a request for which there is no call.
+func closeBody(c *resty.Client, r *resty.Request) {
+	if b := replay.Of(r.Body, 0); b != nil && sendsBody(c, r) {
+		b.Finish()
 	}
 }
 
@@ -286,6 +295,28 @@ func (b *body) putMade(hr *http.Request) error {
 	return nil
 }
 
+// sends reports whether the caller's body has the bytes of another.
+func (b *body) sends(other func() (io.ReadCloser, error)) bool {
+	if b == nil || b.isMade() || other == nil {
+		return false
+	}
+	ours, err := readAll(b.replay.Open)
+	if err != nil {
+		return false
+	}
+	theirs, err := readAll(other)
+	return err == nil && bytes.Equal(ours, theirs)
+}
+
+func readAll(open func() (io.ReadCloser, error)) ([]byte, error) {
+	body, err := open()
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
+}
+
 // isMade reports whether Resty has made b for an earlier attempt.
 func (b *body) isMade() bool { return b != nil && b.replay == nil }
 
@@ -307,15 +338,20 @@ func (b *body) sameParts(r *resty.Request, parts int) error {
 // visible is what Resty and the middlewares after ours get to see of the body
 // until the raw request is made: all of it if it is in memory, or nothing.
 func (b *body) visible() any {
-	switch b.given.(type) {
+	switch v := b.given.(type) {
 	case []byte, string:
-		return b.given
-	case *bytes.Buffer, *bytes.Reader, *strings.Reader:
-		if own, err := b.replay.Open(); err == nil {
-			return own
-		}
+		return v
+	case *bytes.Buffer:
+		return bytes.NewBuffer(slices.Clone(v.Bytes()))
+	case *bytes.Reader:
+		own := *v
+		return &own
+	case *strings.Reader:
+		own := *v
+		return &own
+	default:
+		return http.NoBody
 	}
-	return http.NoBody
 }
 
 // madeByResty is the body that Resty made for an attempt, for those to come, or

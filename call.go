@@ -124,10 +124,11 @@ func begin(client *resty.Client, r *resty.Request) error {
 		return errors.New("restyretry: the client's RetryAfter was changed after Install; set Wait in the options instead")
 	}
 	policy, err := p.current.Load().within(r.Context())
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.inspect(client, policy)
 	}
-	if err := p.inspect(client, policy); err != nil {
+	if err != nil {
+		closeBody(client, r)
 		return err
 	}
 	earlier := lastCall(r)
@@ -136,9 +137,10 @@ func begin(client *resty.Client, r *resty.Request) error {
 	c.number.Store(1)
 	r.SetContext(&c.own)
 	c.remember(earlier)
-	if c.current.refusal = c.direct(); c.current.refusal != nil {
-		c.current.stage = begun
-		return c.current.refusal
+	if err := c.direct(); err != nil {
+		_ = c.takeBody() // to be closed
+		c.current.stage, c.current.refusal = begun, err
+		return err
 	}
 	c.settleOn(r.URL)
 	if c.mustWait() {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -60,14 +59,35 @@ type drain struct {
 	err  error // why it reads no further
 }
 
-// run reads until the end, the limit or an error, and closes the body.
+// run reads until the end, the limit or an error, or until rest is called, and
+// closes the body.
 func (d *drain) run(from io.ReadCloser) {
 	defer close(d.done)
 	defer from.Close()
-	_, err := io.CopyN(d, from, drainBytes)
+	buffer := make([]byte, 4<<10)
+	for d.goesOn() {
+		n, err := from.Read(buffer)
+		if n == 0 && err == nil {
+			err = io.ErrNoProgress
+		}
+		d.keep(buffer[:n], err)
+	}
+}
+
+func (d *drain) goesOn() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.err = err; err == nil {
+	return d.err == nil
+}
+
+func (d *drain) keep(p []byte, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		return // given up meanwhile
+	}
+	d.head = append(d.head, p...)
+	if d.err = err; err == nil && len(d.head) >= drainBytes {
 		d.err = errDiscarded
 	}
 }
@@ -81,23 +101,14 @@ func (d *drain) abandon(from io.Closer) {
 	}
 }
 
-// Write implements io.Writer.
-func (d *drain) Write(p []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.head = append(d.head, p...)
-	return len(p), nil
-}
-
-// rest is a body of what has been read until now.
+// rest is a body of what has been read until now. It ends the drain.
 func (d *drain) rest() io.ReadCloser {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := d.err
-	if err == nil {
-		err = errDiscarded
+	if d.err == nil {
+		d.err = errDiscarded
 	}
-	return io.NopCloser(io.MultiReader(bytes.NewReader(slices.Clone(d.head)), failing{err}))
+	return io.NopCloser(io.MultiReader(bytes.NewReader(d.head), failing{d.err}))
 }
 
 var errDiscarded = errors.New("restyretry: the rest of this response was discarded for a retry")
@@ -120,7 +131,7 @@ func (c *call) takeBackOutput(resp *resty.Response, written bool) {
 	if err != nil || !info.Mode().IsRegular() {
 		return // a device or a link: not ours to remove
 	}
-	if !written && isUnchanged(c.current.output, info) {
+	if !written && !c.mayHaveWritten(info) {
 		return
 	}
 	resp.SetBody(headOf(path))
@@ -134,9 +145,17 @@ func (c *call) noteOutput() {
 	}
 }
 
-func isUnchanged(before, after os.FileInfo) bool {
-	return before != nil && os.SameFile(before, after) && before.Size() == after.Size() &&
-		before.ModTime().Equal(after.ModTime())
+// mayHaveWritten reports whether Resty has written a file before it failed. It
+// writes none for a raw response, nor where net/http has failed; a debug log may
+// fail before it does. Otherwise the file tells.
+func (c *call) mayHaveWritten(after os.FileInfo) bool {
+	_, failed := c.current.err.(*url.Error)
+	if c.current.err == nil || failed || c.request.Debug {
+		return false
+	}
+	before := c.current.output
+	return before == nil || !os.SameFile(before, after) || before.Size() != after.Size() ||
+		!before.ModTime().Equal(after.ModTime())
 }
 
 // headOf returns the first bytes of a file.

@@ -27,7 +27,6 @@ func memory(from bytes.Reader) *Body {
 			return io.NopCloser(bytes.NewReader(rest(from)))
 		}
 		r := &lentReader{user: u, from: from}
-		r.join()
 		r.body.lent = append(r.body.lent, r)
 		return r
 	}}

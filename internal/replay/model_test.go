@@ -53,9 +53,9 @@ type model struct {
 }
 
 type modelReader struct {
-	own          io.ReadCloser
-	at, attempt  int
-	closed, left bool
+	own                  io.ReadCloser
+	at, attempt          int
+	joined, closed, left bool
 }
 
 func newModel(t *testing.T, kind, chunk, limit byte, content string) *model {
@@ -115,13 +115,15 @@ func (m *model) readFrom(r *modelReader, most int) {
 	p := make([]byte, most)
 	n, err := r.own.Read(p)
 	stale, isLost := m.stream && r.attempt != m.attempt, m.past && r.at < m.read
-	if r.closed || stale || isLost {
+	tooLate := !r.joined && m.closed && !(m.stream && m.ended && m.end == io.EOF)
+	r.joined = r.joined || !r.closed && !stale && !tooLate
+	if r.closed || stale || isLost || tooLate {
 		if n > 0 || err == nil || err == io.EOF {
 			m.t.Fatalf("got %d bytes and %v, want an error", n, err)
 		}
 		if r.closed {
 			wantErr(m.t, err, http.ErrBodyReadAfterClose)
-		} else if isLost && !stale {
+		} else if isLost && !stale && !tooLate {
 			wantErr(m.t, err, replay.ErrLost)
 		}
 		return
@@ -204,7 +206,7 @@ func (m *model) write() {
 func (m *model) check() {
 	inUse := false
 	for _, r := range m.readers {
-		inUse = inUse || !r.left && (!m.stream || r.attempt == m.attempt)
+		inUse = inUse || r.joined && !r.left && (!m.stream || r.attempt == m.attempt)
 	}
 	if m.finished && !inUse && m.closes != nil && !m.closed {
 		m.closed = true

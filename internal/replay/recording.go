@@ -23,7 +23,6 @@ type recording struct {
 func record(from io.Reader, limit int64) *Body {
 	rec := &recording{from: from, limit: limit}
 	b := &Body{size: -1, recording: rec, reader: func(u user) io.ReadCloser {
-		u.join()
 		return &recordingReader{user: u, recording: rec}
 	}}
 	b.closer, _ = from.(io.Closer)
@@ -58,8 +57,10 @@ func (r *recordingReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	r.body.enter()
-	defer r.body.exit()
+	if err := r.enter(); err != nil {
+		return 0, err
+	}
+	defer r.exit()
 	if n, err := r.replay(p); n > 0 || err != nil {
 		return n, err
 	}

@@ -26,6 +26,7 @@ type Body struct {
 	size     int64      // -1: unknown
 	lost     error      // why no new reader can get the whole, or nil
 	finished bool
+	closed   bool          // the source
 	closer   io.Closer     // the source, until it is closed; or nil
 	open     int           // readers that may still need the source
 	reading  int           // calls of Read that are under way
@@ -135,8 +136,8 @@ func (b *Body) ReadAll() error {
 // Finish ends the request. From now on the caller may write to memory that the
 // body was made of: a reader that is neither closed nor at its end keeps a copy of
 // the bytes as they are now. Readers of other sources go on. A source that
-// implements io.Closer is closed, once, as soon as every reader is closed or at
-// its end. Finish does not wait for that.
+// implements io.Closer is closed, once, as soon as every reader that has been read
+// from is closed or at its end. Finish does not wait for that.
 func (b *Body) Finish() {
 	b.mu.Lock()
 	defer b.unlock()

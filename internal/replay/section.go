@@ -17,7 +17,6 @@ func section(v io.Reader) *Body {
 		return nil
 	}
 	b := &Body{size: end - start, reader: func(u user) io.ReadCloser {
-		u.join()
 		return &sectionReader{user: u, from: at, at: start, end: end}
 	}}
 	b.closer, _ = v.(io.Closer)
@@ -43,8 +42,10 @@ type sectionReader struct {
 }
 
 func (r *sectionReader) Read(p []byte) (n int, err error) {
-	r.body.enter()
-	defer r.body.exit()
+	if err := r.enter(); err != nil {
+		return 0, err
+	}
+	defer r.exit()
 	at, err := r.place()
 	if err != nil {
 		return 0, err

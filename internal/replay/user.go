@@ -3,20 +3,20 @@ package replay
 import "io"
 
 // A user is the part of a reader that its body counts, to know when nobody needs
-// the source any more. The body's mutex guards it, and is held by the callers of
-// all methods but Close.
+// the source any more. It counts from its first Read on: a transport may open
+// readers that it never reads nor closes. The body's mutex guards it, and is held
+// by the callers of leave and gone.
 type user struct {
 	body    *Body
 	attempt int // of the body, when the reader was opened
+	joined  bool
 	closed  bool
 	left    bool // does not need the source any more
 }
 
-func (u *user) join() { u.body.open++ }
-
 // leave is for a reader that is closed or at its end.
 func (u *user) leave() {
-	if !u.left && u.attempt == u.body.attempt { // Begin has taken the others off the count
+	if u.joined && !u.left && u.attempt == u.body.attempt { // Begin has taken the others off the count
 		u.body.open--
 	}
 	u.left = true
@@ -44,25 +44,38 @@ func (u *user) Close() error {
 }
 
 // enter and exit enclose each Read that may need the source.
-func (b *Body) enter() {
+func (u *user) enter() error {
+	b := u.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	switch err := u.gone(); {
+	case err != nil:
+		return err
+	case !u.joined && b.closed && !b.isRecorded():
+		return errFinished
+	case !u.joined:
+		u.joined = true
+		b.open++
+	}
 	b.reading++
+	return nil
 }
 
-func (b *Body) exit() {
-	b.mu.Lock()
-	defer b.unlock()
-	b.reading--
+func (u *user) exit() {
+	u.body.mu.Lock()
+	defer u.body.unlock()
+	u.body.reading--
 }
 
 // unlock unlocks b.mu, and then closes the source if the last to need it has let
-// go of it.
+// go of it. Close is what ends a Read of a one-shot reader that blocks, so it does
+// not wait for that.
 func (b *Body) unlock() {
 	var last io.Closer
-	if b.finished && b.open == 0 && b.reading == 0 {
+	if b.finished && b.open == 0 && (b.reading == 0 || b.OneShot()) {
 		last, b.closer = b.closer, nil
 	}
+	b.closed = b.closed || last != nil
 	if last == nil {
 		b.mu.Unlock()
 		return
