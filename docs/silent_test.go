@@ -1,6 +1,6 @@
 package docs
 
-// block: README.md
+// block: migrating.md
 type silent struct{}
 
 func (silent) Errorf(string, ...any) {}
