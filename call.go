@@ -425,8 +425,10 @@ func (c *call) advance() {
 func (c *call) goTo(next choice) {
 	last := c.current
 	c.current = next.underWay
+	c.number.Add(1)
 	if err := c.hold(); err != nil {
 		c.current = last
+		c.number.Add(-1)
 		if c.ctx.Err() != nil {
 			c.breakOff(endedBy(c.ctx), ended(c.ctx))
 		} else {
@@ -435,7 +437,6 @@ func (c *call) goTo(next choice) {
 		return
 	}
 	c.results.restore(c.request)
-	c.number.Add(1)
 	c.current.stage = ready
 }
 
@@ -568,7 +569,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 		v.reason = ReasonPanic
 	case errors.As(c.current.refusal, new(*CooldownError)):
 		v.reason = ReasonCooldown
-	case resp == nil && c.ctx.Err() != nil && c.current.held > 0:
+	case errors.As(c.current.refusal, new(brokenOff)):
 		v.reason = endedBy(c.ctx)
 	case resp == nil && c.current.refusal != nil:
 		v.reason = ReasonStopped
