@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -1046,4 +1047,92 @@ func TestAHeldRequestIsUsedAgain(t *testing.T) {
 			t.Errorf("got %v, %v", resp, err)
 		}
 	})
+}
+
+// joined is two clients, as of two processes, whose Cooldowns tell each other, and
+// how many words went between them.
+func joined(t testing.TB, o *origin, opts ...func(*restyretry.Options)) (clients [2]*resty.Client, cooldowns [2]*restyretry.Cooldown, words *atomic.Int32) {
+	words = new(atomic.Int32)
+	cooldowns = [2]*restyretry.Cooldown{new(restyretry.Cooldown), new(restyretry.Cooldown)}
+	for i, c := range cooldowns {
+		c.Share(func(key string, d time.Duration) {
+			words.Add(1)
+			cooldowns[1-i].Hold(key, d)
+		})
+		clients[i] = mocked(o.respond)
+		install(t, clients[i], append([]func(*restyretry.Options){constant(0), withCooldown(c)}, opts...)...)
+	}
+	return clients, cooldowns, words
+}
+
+func TestTwoProcessesThatTellEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrigin(func(n int, _ *http.Request) (*http.Response, error) {
+			if n > 20 {
+				return nil, nil
+			}
+			time.Sleep(50 * time.Millisecond)
+			return reply(429, "Retry-After", "60"), nil
+		})
+		clients, cooldowns, words := joined(t, o)
+		var all sync.WaitGroup
+		for range 10 { // 20 requests in flight are told the same
+			for _, c := range clients {
+				all.Go(func() { get200(t, c) })
+			}
+		}
+		time.Sleep(time.Second)
+		if a, b := cooldowns[0].Left(apiKey), cooldowns[1].Left(apiKey); rounded(a-b) != 0 || a < 59*time.Second {
+			t.Errorf("got %v and %v left, want the same", a, b)
+		}
+		for range 40 {
+			for _, c := range clients {
+				all.Go(func() { get200(t, c) })
+			}
+		}
+		all.Wait()
+		if got := words.Load(); got != 1 {
+			t.Errorf("got %d words, want 1: no echo, and nothing that is known", got)
+		}
+		if early, late := o.within(time.Second/10, 60*time.Second), o.within(60*time.Second, 67*time.Second); early != 0 || late != 100 {
+			t.Errorf("got %d within the minute and %d after it, want 0 and 100", early, late)
+		}
+	})
+}
+
+// Another process announces a year every second for an hour. This one asks all the
+// same, at least once per Max.
+func TestAYearAnnouncedEverySecondDoesNotSilenceAProcess(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer func(int, *http.Request) (*http.Response, error)
+		most   int // requests in the hour, if the host cools down
+	}{
+		{"the host answers", nil, 3600},
+		{"the host says the same", func(int, *http.Request) (*http.Response, error) {
+			return reply(503, "Retry-After", "31536000"), nil
+		}, 14},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOrigin(tt.answer)
+				clients, cooldowns, _ := joined(t, o, restyretry.Off)
+				for time.Since(o.start) < time.Hour {
+					cooldowns[0].Hold(apiKey, 365*24*time.Hour)
+					_, _ = clients[0].R().Get("/x")
+					time.Sleep(time.Second)
+				}
+				last := time.Duration(0)
+				for _, at := range append(o.at(), time.Hour) {
+					if silent := rounded(at - last); silent > 5*time.Minute+time.Second {
+						t.Errorf("got silence from %v to %v, want 5 minutes at most", last, at)
+					}
+					last = at
+				}
+				if got := len(o.visits); got < 11 || got > tt.most {
+					t.Errorf("got %d requests in an hour, want 11 to %d", got, tt.most)
+				}
+			})
+		})
+	}
 }
