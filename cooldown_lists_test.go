@@ -221,6 +221,7 @@ func TestAListRecoversByOneProbe(t *testing.T) {
 					time.Sleep(100*time.Millisecond + 1)
 				}
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				before, during, after, elsewhere := 0, 0, 0, 0
 				var probe time.Duration
 				for _, v := range r.visits {
@@ -262,6 +263,7 @@ func TestAHostThatIsDownIsTriedEverMoreSeldom(t *testing.T) {
 			go get200(t, r.client)
 			time.Sleep(100 * time.Millisecond)
 		}
+		synctest.Wait()
 		var last time.Duration
 		pause := time.Second
 		tries := 0
