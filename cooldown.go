@@ -486,9 +486,9 @@ func (h *cooling) renew(now time.Time, longest time.Duration) {
 	h.since, h.last = now, now.Add(longest)
 }
 
-// fullSpread is the time in which those that wait for the end leave after it: a tenth of
-// the wait. Of a short wait it is more, up to a second: a server that counts by the
-// second would get more in a tenth of one than it takes in all.
+// fullSpread is the time in which those that wait for the end leave after it: a
+// tenth of the wait. Of a short wait it is more, up to a second: a server that
+// counts by the second would get more in a tenth of one than it takes in all.
 func (h *cooling) fullSpread() time.Duration {
 	wait := h.ends.Sub(h.since)
 	return min(max(wait/10, min(wait, time.Second)), cooldownSpread)
