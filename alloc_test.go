@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 
@@ -169,6 +170,47 @@ func BenchmarkRequest(b *testing.B) {
 	} {
 		send := sending(b, x.client, x.ctx)
 		b.Run(x.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				send()
+			}
+		})
+	}
+}
+
+func TestAnIdleCooldownAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	for _, x := range []struct {
+		name string
+		opts []func(*restyretry.Options)
+	}{
+		{"default", nil},
+		{"hooks", []func(*restyretry.Options){withHooks}},
+		{"Rotate", []func(*restyretry.Options){func(o *restyretry.Options) { o.URL = restyretry.Rotate("http://api.test") }}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			without, _ := cost(sending(t, withoutWaits(t, []int{200}, x.opts...), nil))
+			with, _ := cost(sending(t, withoutWaits(t, []int{200}, append(x.opts, withCooldown(new(restyretry.Cooldown)))...), nil))
+			if with != without {
+				t.Errorf("got %v allocations with a Cooldown, want %v as without", with, without)
+			}
+		})
+	}
+}
+
+// BenchmarkRequestWithCooldown sends through a transport in memory: without a Cooldown, with
+// one that is idle, with one where another host cools down.
+func BenchmarkRequestWithCooldown(b *testing.B) {
+	busy := new(restyretry.Cooldown)
+	busy.Hold("http://other.test", time.Hour)
+	for _, x := range []struct {
+		name     string
+		cooldown *restyretry.Cooldown
+	}{{"none", nil}, {"idle", new(restyretry.Cooldown)}, {"another host cools", busy}} {
+		b.Run(x.name, func(b *testing.B) {
+			send := sending(b, withoutWaits(b, []int{200}, withCooldown(x.cooldown)), nil)
 			b.ReportAllocs()
 			for b.Loop() {
 				send()

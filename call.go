@@ -417,15 +417,18 @@ func (c *call) advance() {
 	err := next.err
 	if err == nil {
 		c.current = next.underWay
+		c.number.Add(1)
 		err = c.hold()
 	}
 	if err == nil && c.ctx.Err() == nil {
 		c.results.restore(c.request)
-		c.number.Add(1)
 		c.current.stage = ready
 		return
 	}
-	c.current.pass.done(false)
+	if next.err == nil {
+		c.current.pass.done(false)
+		c.number.Add(-1)
+	}
 	c.current, c.request.URL = last, next.before
 	switch {
 	case next.err != nil:
@@ -574,7 +577,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 		v.reason = ReasonPanic
 	case errors.As(c.current.refusal, new(*CooldownError)):
 		v.reason = ReasonCooldown
-	case resp == nil && c.ctx.Err() != nil && c.current.held > 0:
+	case errors.As(c.current.refusal, new(brokenOff)):
 		v.reason = endedBy(c.ctx)
 	case resp == nil && c.current.refusal != nil:
 		v.reason = ReasonStopped

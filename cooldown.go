@@ -15,8 +15,9 @@ import (
 
 // A Cooldown is what requests know together of the hosts they go to. When one
 // of them is answered by 429 or 503 with a wait (see [Options].MaxServerWait),
-// the others to that host are held back until the wait is over, and then leave
-// spread over a tenth of it, 30 seconds at most. A request that may not wait so
+// the others to that host are held back until the wait is over. Then they leave
+// one by one, spread over a tenth of the wait, 30 seconds at most; over a second
+// if that is longer, but not longer than the wait. A request that may not wait so
 // long, by its deadline, MaxElapsed or MaxServerWait, ends at once with a
 // [*CooldownError], or with the response it has.
 //
@@ -357,7 +358,7 @@ func (w *waiter) early(h *cooling, now time.Time) bool {
 // for as long as its limit allows, and for 5 seconds in any case.
 func (w *waiter) queue(h *cooling, now time.Time) bool {
 	if w.queued.IsZero() {
-		w.queued, w.spread = now, h.tenth()
+		w.queued, w.spread = now, h.fullSpread()
 	}
 	last := w.queued.Add(max(w.limit-w.queued.Sub(w.start), cooldownProbe))
 	if !w.deadline.IsZero() {
@@ -485,18 +486,23 @@ func (h *cooling) renew(now time.Time, longest time.Duration) {
 	h.since, h.last = now, now.Add(longest)
 }
 
-// tenth is the time in which those that wait for the end leave after it.
-func (h *cooling) tenth() time.Duration { return min(h.ends.Sub(h.since)/10, cooldownSpread) }
+// fullSpread is the time in which those that wait for the end leave after it: a
+// tenth of the wait. Of a short wait it is more, up to a second: a server that
+// counts by the second would get more in a tenth of one than it takes in all.
+func (h *cooling) fullSpread() time.Duration {
+	wait := h.ends.Sub(h.since)
+	return min(max(wait/10, min(wait, time.Second)), cooldownSpread)
+}
 
 // spread is that time, but never beyond the longest for which the host is left
 // alone.
-func (h *cooling) spread() time.Duration { return min(h.tenth(), h.last.Sub(h.ends)) }
+func (h *cooling) spread() time.Duration { return min(h.fullSpread(), h.last.Sub(h.ends)) }
 
 // over reports whether the cool-down has not only ended, but need no longer be
 // remembered either. One that Max has cut is remembered for Max again, so that a
 // request can ask before the next one begins.
 func (h *cooling) over(now time.Time) bool {
-	after := max(h.tenth(), time.Second)
+	after := max(h.fullSpread(), time.Second)
 	if !h.ends.Before(h.last) {
 		after = h.last.Sub(h.since)
 	}

@@ -78,9 +78,16 @@ func (c *call) hold() error {
 	case err == nil, errors.As(err, new(*CooldownError)):
 		return err
 	default:
-		return outcome{Attempt: Attempt{Number: len(c.attempts), Max: c.policy.Attempts}}.ended(endedBy(c.ctx), ended(c.ctx))
+		o := outcome{Attempt: Attempt{Number: len(c.attempts), Max: c.policy.Attempts}}
+		return brokenOff{o.ended(endedBy(c.ctx), ended(c.ctx))}
 	}
 }
+
+// A brokenOff is the error of a request whose context has ended while it was held
+// back.
+type brokenOff struct{ error }
+
+func (e brokenOff) Unwrap() error { return e.error }
 
 // patience is for how long the call may still be held back, and when the attempt
 // must have begun.

@@ -162,7 +162,8 @@ func (c *call) direct() error {
 }
 
 // askTarget sets the URL that the Target says. Of a list, the Cooldown passes over
-// hosts that cool down or are down.
+// hosts that cool down or are down; a request that was to go to one by https does
+// not take credentials from there to http.
 func (c *call) askTarget() error {
 	if c.policy.URL == nil {
 		return nil
@@ -172,6 +173,9 @@ func (c *call) askTarget() error {
 		start, n := list.start(a), len(list.list())
 		skipped := c.policy.Cooldown.pick(n, func(i int) string { return c.keyOf(list.entry((start+i)%n, ref)) })
 		c.request.URL = list.entry((start+skipped)%n, ref)
+		if skipped > 0 && schemeOf(c.client, list.entry(start, ref)) == "https" {
+			c.secure = true
+		}
 	} else {
 		to, err := c.policy.URL.URL(a)
 		c.stayInContext()

@@ -16,6 +16,7 @@ func TestExamplesRunAndSayWhatTheyShow(t *testing.T) {
 	for _, example := range []struct{ name, want string }{
 		{"quickstart", "In all: 3 requests, 10 attempts, 7 retries, 2 recovered, 1 given up"},
 		{"failover", "attempt 2: south answers /mirror/list"},
+		{"cooldown", "with a Cooldown: 1 tried the primary first, all answered after "},
 		{"trace", "OnAttempt  this is the last attempt!\ntransport  attempt 3\n"},
 		{"override", "Off                attempts 1, status 503\n"},
 		{"timeline", "✗ The budget is used up "},

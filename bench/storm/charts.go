@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"image/color"
 	"math"
 	"os"
@@ -23,7 +24,8 @@ const (
 // chart writes a scenario's load and goodput over time as name.svg.
 func chart(dir string, results []result) (err error) {
 	s := results[0].scenario
-	load, goodput := panel(s, "load, × demand (log)"), panel(s, "goodput, × demand")
+	unit := cmp.Or(s.unit, "demand")
+	load, goodput := panel(s, "load, × "+unit+" (log)"), panel(s, "goodput, × "+unit)
 	load.Title.Text = s.title
 	load.Y.Scale, load.Y.Tick.Marker = plot.LogScale{}, doublings{}
 	goodput.X.Label.Text = "seconds"

@@ -18,6 +18,7 @@ type scenario struct {
 	together bool          // all clients send their first request at from
 
 	grain time.Duration // of the chart
+	unit  string        // of the chart, "" for the demand
 }
 
 // scenarios are the four, with the timeout of an attempt.
