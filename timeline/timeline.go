@@ -64,7 +64,7 @@ func withoutBody(r *resty.Response) *resty.Response {
 		return nil
 	}
 	return &resty.Response{RawResponse: &http.Response{
-		Status: r.RawResponse.Status, StatusCode: r.RawResponse.StatusCode, Header: r.RawResponse.Header,
+		Status: r.RawResponse.Status, StatusCode: r.RawResponse.StatusCode, Header: r.Header().Clone(),
 	}}
 }
 
