@@ -3,8 +3,11 @@ package restyretry_test
 import (
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -265,6 +268,24 @@ func ExamplePlugin_Stats() {
 	// waited: 1ms
 }
 
+// Let expvar show the counts at /debug/vars.
+func ExamplePlugin_Stats_expvar() {
+	client := newExampleClient("503", "200", "404")
+	plugin, _ := restyretry.Install(client, func(o *restyretry.Options) {
+		o.Wait = restyretry.Constant(time.Millisecond)
+	})
+
+	counts := expvar.Func(func() any { return plugin.Stats() })
+	// In a program: expvar.Publish("restyretry", counts), once.
+
+	client.R().Get("/users")
+	client.R().Get("/nobody")
+
+	fmt.Println(counts)
+	// Output:
+	// {"Requests":2,"Attempts":3,"Retries":1,"Recovered":1,"GivenUp":{"not-retryable":1},"Waited":1000000,"Held":0,"HeldFor":0}
+}
+
 // Number works wherever the context of the raw request is known: here, and in
 // a transport, a cookie jar or an httptrace.
 func ExampleNumber() {
@@ -283,6 +304,50 @@ func ExampleNumber() {
 	// attempt 1
 	// attempt 2
 	// outside: 0
+}
+
+// A transport of the program's own, too, can tell which attempt it sends.
+func ExampleNumber_transport() {
+	client := newExampleClient("503", "200")
+	client.SetTransport(counting{client.GetClient().Transport})
+	restyretry.Install(client, func(o *restyretry.Options) { o.Wait = restyretry.Constant(0) })
+
+	client.R().Get("/")
+	// Output:
+	// sending attempt 1 to api.test
+	// sending attempt 2 to api.test
+}
+
+type counting struct{ http.RoundTripper }
+
+func (t counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	fmt.Printf("sending attempt %d to %s\n", restyretry.Number(r.Context()), r.URL.Host)
+	return t.RoundTripper.RoundTrip(r)
+}
+
+// Retries are logged at level Debug, requests that are given up at Warn.
+func ExampleOptions_logger() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		Level: slog.LevelDebug,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{} // for this example only
+			}
+			return a
+		},
+	}))
+
+	client := newExampleClient("503", "429")
+	restyretry.Install(client, func(o *restyretry.Options) {
+		o.Attempts = 2
+		o.Wait = restyretry.Constant(time.Millisecond)
+		o.Logger = logger
+	})
+
+	client.R().Get("/report?key=secret")
+	// Output:
+	// level=DEBUG msg=retrying method=GET url="http://api.test/report?key=REDACTED" attempt=1 max=2 reason=status status=503 wait=1ms
+	// level=WARN msg="giving up" method=GET url="http://api.test/report?key=REDACTED" attempt=2 max=2 reason=attempts status=429
 }
 
 func ExampleConstant() {

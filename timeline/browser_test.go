@@ -1,4 +1,4 @@
-package main
+package timeline_test
 
 import (
 	"bufio"
@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/restyretry/restyretry/timeline"
 )
 
 var shots = flag.String("shots", "", "a `folder` for screenshots of the browser test")
@@ -29,29 +31,29 @@ type look struct {
 func (l look) String() string { return fmt.Sprintf("%d-%s", l.width, l.scheme) }
 
 var pages = []struct {
-	name  string
-	lives func(*testing.T) []life
-	looks []look
+	name     string
+	requests func(*testing.T) []timeline.Request
+	looks    []look
 }{
-	{"fates", someLives, []look{{390, "light"}, {390, "dark"}, {1280, "light"}, {1280, "dark"}, {320, "light"}}},
-	{"hostile", hostileLives, []look{{390, "dark"}, {1280, "light"}}},
-	{"many", longLife, []look{{390, "light"}}},
-	{"none", func(*testing.T) []life { return nil }, []look{{1280, "dark"}}},
+	{"stories", tell, []look{{390, "light"}, {390, "dark"}, {1280, "light"}, {1280, "dark"}, {320, "light"}}},
+	{"hostile", hostileRequests, []look{{390, "dark"}, {1280, "light"}}},
+	{"many", longRequest, []look{{390, "light"}}},
+	{"none", func(*testing.T) []timeline.Request { return nil }, []look{{1280, "dark"}}},
 }
 
 func TestPageInBrowser(t *testing.T) {
 	browser := startBrowser(t)
 	for _, page := range pages {
-		lives := page.lives(t)
+		requests := page.requests(t)
 		file := filepath.Join(t.TempDir(), page.name+".html")
-		if err := os.WriteFile(file, []byte(pageOf(t, lives)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(pageOf(t, requests)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		for _, l := range page.looks {
 			name := page.name + "-" + l.String()
 			t.Run(name, func(t *testing.T) {
 				browser.open(t, file, l)
-				checkLook(t, browser.measure(t), l, lives)
+				checkLook(t, browser.measure(t), l, requests)
 				browser.shoot(t, name)
 			})
 		}
@@ -68,7 +70,7 @@ type measurement struct {
 	Problems           []string
 }
 
-func checkLook(t *testing.T, m measurement, l look, lives []life) {
+func checkLook(t *testing.T, m measurement, l look, requests []timeline.Request) {
 	t.Helper()
 	if m.Width != float64(l.width) || m.ScrollWidth > m.Width {
 		t.Errorf("got a page of %v px in a window of %v px, want at most %d in %[3]d", m.ScrollWidth, m.Width, l.width)
@@ -80,8 +82,8 @@ func checkLook(t *testing.T, m measurement, l look, lives []life) {
 		t.Errorf("got %d scripts or handlers on the page, want none", m.Scripts)
 	}
 	attempts := 0
-	for _, life := range lives {
-		attempts += len(life.Attempts)
+	for _, r := range requests {
+		attempts += len(r.Attempts)
 	}
 	if m.Attempts != attempts || m.Bars < 2*attempts { // one by one, and on one scale
 		t.Errorf("got %d attempts with %d bars, want %d with two each at the least", m.Attempts, m.Bars, attempts)

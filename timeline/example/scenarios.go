@@ -5,22 +5,23 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/restyretry/restyretry"
 )
 
-// A fate is a request and what it will meet.
-type fate struct {
+// A scenario is a request and what it will meet.
+type scenario struct {
 	name, about string
 	method, url string
 	option      func(*restyretry.Options)
 	limit       func(context.Context) (context.Context, context.CancelFunc)
 }
 
-// makeFates starts a server for each fate.
-func makeFates() (fates []fate, closeServers func()) {
+// newScenarios starts a server for each scenario.
+func newScenarios() (scenarios []scenario, closeServers func()) {
 	var servers []*httptest.Server
 	serve := func(answers ...answer) string {
 		s := httptest.NewServer(inTurn(answers))
@@ -29,17 +30,18 @@ func makeFates() (fates []fate, closeServers func()) {
 	}
 	down := httptest.NewServer(nil)
 	down.Close() // nobody listens on its port any more
-	fates = append(recovering(serve, down.URL), givingUp(serve)...)
-	return fates, func() {
+	limited := serve(answer{status: 429, retryAfter: "1"}, answer{status: 200})
+	scenarios = slices.Concat(recovering(serve, down.URL), givingUp(serve), coolingDown(limited))
+	return scenarios, func() {
 		for _, s := range servers {
 			s.Close()
 		}
 	}
 }
 
-func recovering(serve func(...answer) string, down string) []fate {
+func recovering(serve func(...answer) string, down string) []scenario {
 	ok, busy := answer{status: 200}, answer{status: 503}
-	return []fate{
+	return []scenario{
 		{
 			name: "Two 503s, then the answer", about: "The waits grow, and half of each is random.",
 			method: "GET", url: serve(busy, busy, ok) + "/report",
@@ -79,9 +81,9 @@ func recovering(serve func(...answer) string, down string) []fate {
 	}
 }
 
-func givingUp(serve func(...answer) string) []fate {
+func givingUp(serve func(...answer) string) []scenario {
 	busy := answer{status: 503}
-	return []fate{
+	return []scenario{
 		{
 			name: "Still down after four attempts", about: "The last response comes back as it is.",
 			method: "GET", url: serve(answer{status: 500}, busy, busy, answer{status: 502}) + "/report",
@@ -117,9 +119,33 @@ func givingUp(serve func(...answer) string) []fate {
 	}
 }
 
-func cancelled(url string) fate {
+// coolingDown is three requests to a host that tells the first one to wait.
+func coolingDown(url string) []scenario {
+	var cooldown restyretry.Cooldown
+	shared := func(o *restyretry.Options) { o.Cooldown = &cooldown }
+	return []scenario{
+		{
+			name: "Told to wait, without a retry", about: "The Cooldown learns that its host wants a second of quiet.",
+			method: "GET", url: url + "/limited",
+			option: func(o *restyretry.Options) { o.Cooldown, o.Attempts = &cooldown, 1 },
+		},
+		{
+			name: "A host that still cools down", about: "The caller's deadline comes before the end of that second, so it is never sent.",
+			method: "GET", url: url + "/limited", option: shared,
+			limit: func(ctx context.Context) (context.Context, context.CancelFunc) {
+				return context.WithTimeout(ctx, 100*time.Millisecond)
+			},
+		},
+		{
+			name: "Held back by the Cooldown", about: "It is sent when the second is over.",
+			method: "GET", url: url + "/limited", option: shared,
+		},
+	}
+}
+
+func cancelled(url string) scenario {
 	var cancel context.CancelFunc
-	return fate{
+	return scenario{
 		name: "Cancelled while waiting", about: "The caller goes away in the middle of a wait of 800 ms.",
 		method: "GET", url: url,
 		option: func(o *restyretry.Options) {
