@@ -31,7 +31,8 @@ import (
 type Cooldown struct {
 	// Key names what shares a cool-down with the request; "" shares with nothing.
 	// u is where the attempt goes, without user information; path parameters may
-	// still stand in it. Default nil: scheme, host and port, in lower case.
+	// still stand in it. Default nil: scheme, host and port in lower case, without
+	// the port that the scheme has anyway.
 	// Servers that limit by token or by route need their own. It is logged and
 	// shared: no secrets in it. A key over 256 bytes is not shared.
 	Key func(u *url.URL, r *resty.Request) string
