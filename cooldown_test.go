@@ -1136,3 +1136,34 @@ func TestAYearAnnouncedEverySecondDoesNotSilenceAProcess(t *testing.T) {
 		})
 	}
 }
+
+// What is registered before Install comes before the hold, and again after it.
+// PreRequest comes after it, once.
+func TestWhatRunsBeforeAndAfterAHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var ran []string
+		note := func(name string) {
+			if time.Since(start) >= time.Minute {
+				name += " late"
+			}
+			ran = append(ran, name)
+		}
+		middleware := func(name string) resty.RequestMiddleware {
+			return func(*resty.Client, *resty.Request) error { note(name); return nil }
+		}
+		c := mocked(newOrigin(nil).respond).OnBeforeRequest(middleware("before Install"))
+		cooldown := new(restyretry.Cooldown)
+		install(t, c, withCooldown(cooldown), onAttempt(func(restyretry.Attempt) error { note("OnAttempt"); return nil }),
+			func(o *restyretry.Options) {
+				o.PreRequest = func(*resty.Client, *http.Request) error { note("PreRequest"); return nil }
+			})
+		c.OnBeforeRequest(middleware("after Install"))
+		cooldown.Hold(apiKey, time.Minute)
+		get200(t, c)
+		want := []string{"before Install", "OnAttempt", "before Install late", "after Install late", "PreRequest late"}
+		if !slices.Equal(ran, want) {
+			t.Errorf("got %q, want %q", ran, want)
+		}
+	})
+}
