@@ -12,7 +12,7 @@ const (
 	wordsMost    = 64
 	catchUpEvery = time.Minute
 	backOffFirst = 250 * time.Millisecond
-	backOffMost  = 5 * time.Second
+	backOffMost  = 4 * time.Second
 )
 
 // words are what servers have told this process itself, by key.
@@ -29,15 +29,17 @@ func (f *Fleet) tell(c *restyretry.Cooldown, key string, d time.Duration) {
 	if f.ctx.Err() != nil {
 		return
 	}
+	now := time.Now()
 	f.mu.Lock()
-	f.words.add(key, word{cooldown: c, ends: time.Now().Add(d)})
+	f.words.add(key, word{cooldown: c, ends: now.Add(d)}, now)
 	f.mu.Unlock()
-	f.rouse()
+	signal(f.wake)
 }
 
-func (f *Fleet) rouse() {
+// signal never blocks: c has room for one, and one is enough.
+func signal(c chan<- struct{}) {
 	select {
-	case f.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -49,7 +51,7 @@ func (f *Fleet) talk() {
 	for f.ctx.Err() == nil {
 		if err := errors.Join(f.announce(), f.catchUp()); err != nil {
 			f.warn(err)
-			f.pause(backOff)
+			f.pause(backOff, f.again)
 			backOff = min(2*backOff, backOffMost)
 			continue
 		}
@@ -108,7 +110,7 @@ func (f *Fleet) catchUp() error {
 
 func (f *Fleet) catchUpSoon() {
 	f.behind.Store(true)
-	f.rouse()
+	signal(f.wake)
 }
 
 // repeat has all words sent again that still hold: Redis may have lost them.
@@ -122,17 +124,18 @@ func (f *Fleet) repeat() {
 }
 
 // add puts w in the place of an earlier word for the same key. Where there are
-// too many, those go first that have been sent; if there are none, w does.
-func (ws words) add(key string, w word) {
-	if _, known := ws[key]; !known && len(ws) >= wordsMost && !ws.dropSent() {
+// too many, one that is over or has been sent makes room; if there is none, w is
+// dropped.
+func (ws words) add(key string, w word, now time.Time) {
+	if _, known := ws[key]; !known && len(ws) >= wordsMost && !ws.makeRoom(now) {
 		return
 	}
 	ws[key] = w
 }
 
-func (ws words) dropSent() bool {
+func (ws words) makeRoom(now time.Time) bool {
 	for key, w := range ws {
-		if w.sent {
+		if w.sent || now.After(w.ends) {
 			delete(ws, key)
 			return true
 		}

@@ -47,7 +47,7 @@ type member struct {
 // run reports every second, at a moment of its own, until Close.
 func (m *member) run() {
 	defer m.budget.Grant(0, 0) // it goes by itself
-	m.fleet.pause(reportEvery)
+	m.fleet.pause(reportEvery, nil)
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {

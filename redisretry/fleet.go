@@ -48,7 +48,8 @@ type Fleet struct {
 	running   sync.WaitGroup
 	connected atomic.Bool
 	behind    atomic.Bool   // the sorted set has to be read
-	wake      chan struct{} // something to do for talk
+	wake      chan struct{} // talk has something to do
+	again     chan struct{} // talk need not wait: Redis has answered
 
 	mu        sync.Mutex // never held while Redis is asked
 	cooldowns []*restyretry.Cooldown
@@ -78,6 +79,7 @@ func Join(client redis.UniversalClient, name string) (*Fleet, error) {
 		name:   name,
 		cool:   "restyretry:{" + name + "}:cool",
 		wake:   make(chan struct{}, 1),
+		again:  make(chan struct{}, 1),
 		words:  make(words),
 	}
 	f.ctx, f.leave = context.WithCancel(context.Background())
@@ -151,10 +153,12 @@ func (f *Fleet) command() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(f.ctx, commandTimeout)
 }
 
-// pause lasts for a random time from d/2 to d, or until Close.
-func (f *Fleet) pause(d time.Duration) {
+// pause lasts for a random time from d/2 to d, or until Close or a sign that it
+// is of no more use. A nil channel gives none.
+func (f *Fleet) pause(d time.Duration, useless <-chan struct{}) {
 	select {
 	case <-time.After(d/2 + rand.N(d/2)):
+	case <-useless:
 	case <-f.ctx.Done():
 	}
 }

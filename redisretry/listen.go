@@ -27,7 +27,7 @@ func (f *Fleet) listen() {
 		err := f.subscribe()
 		f.connected.Store(false)
 		f.warn(err)
-		f.pause(listenAgain)
+		f.pause(listenAgain, nil)
 	}
 }
 
@@ -37,7 +37,7 @@ func (f *Fleet) subscribe() error {
 	sub := f.client.Subscribe(f.ctx, f.cool)
 	defer sub.Close()
 	defer context.AfterFunc(f.ctx, func() { sub.Close() })() // ends a read
-	asked := true // an answer is due: at first, that to the subscription
+	asked := true                                            // an answer is due: at first, that to the subscription
 	for {
 		patience := silenceMost
 		if asked {
@@ -70,6 +70,7 @@ func (f *Fleet) receive(received any) {
 		f.connected.Store(true)
 		f.repeat()
 		f.catchUpSoon()
+		signal(f.again)
 	case *redis.Message:
 		f.hear(r.Payload)
 	}
