@@ -1,7 +1,7 @@
 package redisretry
 
 import (
-	"errors"
+	"cmp"
 	"math/rand/v2"
 	"time"
 
@@ -49,7 +49,7 @@ func signal(c chan<- struct{}) {
 func (f *Fleet) talk() {
 	backOff := backOffFirst
 	for f.ctx.Err() == nil {
-		if err := errors.Join(f.announce(), f.catchUp()); err != nil {
+		if err := cmp.Or(f.announce(), f.catchUp()); err != nil {
 			f.warn(err)
 			f.pause(backOff, f.again)
 			backOff = min(2*backOff, backOffMost)

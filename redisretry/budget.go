@@ -40,7 +40,7 @@ type member struct {
 	ratio     float64
 	perSecond int
 
-	leased int   // what was granted last
+	leased int64 // what was granted last
 	second int64 // when that was, by Redis' clock
 }
 
@@ -80,9 +80,9 @@ func (m *member) report() error {
 	if err != nil || len(answer) != 2 {
 		return err
 	}
+	m.leased, m.second = answer[0], answer[1]
 	// More than this is never right, whatever somebody has written to Redis.
 	most := wanted + 10*requests + m.perSecond
-	m.leased, m.second = int(min(max(answer[0], 0), int64(most))), answer[1]
-	m.budget.Grant(m.leased, leaseLasts)
+	m.budget.Grant(int(min(m.leased, int64(most))), leaseLasts)
 	return nil
 }

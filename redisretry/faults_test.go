@@ -258,4 +258,3 @@ func (p *proxy) pass(to, from net.Conn, vanished *atomic.Bool) {
 		}
 	}
 }
-

@@ -98,7 +98,7 @@ func parse(message string) (key string, d time.Duration, ok bool) {
 		return "", 0, false
 	}
 	ms, err := strconv.ParseUint(text, 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) || ms == 0 {
+	if err != nil || ms == 0 {
 		return "", 0, false
 	}
 	return key, time.Duration(min(ms, uint64(longest.Milliseconds()))) * time.Millisecond, true

@@ -71,6 +71,7 @@ count(tonumber(ARGV[8]), 'granted', -tonumber(ARGV[7])) -- spent, or given back
 
 -- What the fleet has done in the last 10 seconds, and may still do.
 local sum = {requests = 0, retries = 0, granted = 0}
+local first = now
 local lately = {[now] = 0, [now - 1] = 0}
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
@@ -79,15 +80,19 @@ for i = 1, #fields, 2 do
 	second = tonumber(second)
 	if not n or not second or second < oldest or second > now then
 		redis.call('HDEL', KEYS[1], fields[i])
-	elseif sum[what] then
-		sum[what] = sum[what] + n
-	elseif lately[second] then
-		lately[second] = n
+	else
+		first = math.min(first, second)
+		if sum[what] then
+			sum[what] = sum[what] + n
+		elseif lately[second] then
+			lately[second] = n
+		end
 	end
 end
-local span = 9 + time[2] / 1000000 -- the present second has only begun
+local span = math.max(now + time[2] / 1000000 - first, 1) -- the present second has only begun
 local rate = math.max(sum.requests, requests) / span
-local window = ratio * sum.requests + 10 * perSecond - sum.retries - sum.granted
+-- Those granted are for the second to come, and that has its requests too.
+local window = ratio * (sum.requests + rate) + 10 * perSecond - sum.retries - sum.granted
 local second = ratio * rate + perSecond
 local all = math.max(lately[now], lately[now - 1], wanted)
 
@@ -98,7 +103,7 @@ if all > second then
 	share = second * wanted / all
 else
 	local rest = math.min(window, ratio * sum.requests + perSecond) - all
-	share = wanted + math.max(rest, 0) * requests / math.max(rate, 1 / span)
+	share = wanted + math.max(rest, 0) * requests / math.max(rate, 1)
 end
 local granted = math.floor(math.max(math.min(share, window), 0) + ARGV[6])
 count(now, 'granted', granted)

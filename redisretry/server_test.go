@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -31,6 +30,8 @@ func startRedis(t *testing.T, args ...string) *redisServer {
 	return startServer(t, "redis-server", args...)
 }
 
+// startServer starts a program that takes the arguments of redis-server, in which
+// PORT stands for its port.
 func startServer(t *testing.T, program string, args ...string) *redisServer {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -42,6 +43,9 @@ func startServer(t *testing.T, program string, args ...string) *redisServer {
 	s.args = append([]string{
 		path, "--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--loglevel", "warning",
 	}, args...)
+	for i, arg := range s.args {
+		s.args[i] = strings.ReplaceAll(arg, "PORT", port)
+	}
 	t.Cleanup(s.kill)
 	s.start()
 	return s
@@ -140,6 +144,3 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 		}
 	}
 }
-
-// load says that the tests are to run in the size of issue's bounds.
-var load = os.Getenv("REDISRETRY_LOAD") != ""
