@@ -71,6 +71,8 @@ func TestManyMembersFallSilent(t *testing.T) {
 	o := new(origin)
 	members := joinMany(t, s, n, o.answer)
 	var host atomic.Pointer[string]
+	var p99s []time.Duration
+	var extras []int64
 	for round := range rounds {
 		name := fmt.Sprintf("busy-%d.test", round)
 		host.Store(&name)
@@ -82,15 +84,16 @@ func TestManyMembersFallSilent(t *testing.T) {
 		first := time.Unix(0, o.first.Load())
 		took := untilAllKnow(t, members, name, first)
 		stop()
-		p50, p99 := took[n/2], took[n*99/100]
-		extra := o.refused.Load() - 1
-		t.Logf("%d members silent after p50 %v, p99 %v, max %v; the server got %d more", n, p50, p99, took[n-1], extra)
-		if limit := slack(100 * time.Millisecond); p99 > limit {
-			t.Errorf("got silent after %v at p99, want %v", p99, limit)
-		}
-		if extra > 40 {
-			t.Errorf("got %d requests more, want 40 at most", extra)
-		}
+		p99s, extras = append(p99s, took[n*99/100]), append(extras, o.refused.Load()-1)
+		t.Logf("%d members silent after p50 %v, p99 %v, max %v; the server got %d more", n, took[n/2], p99s[round], took[n-1], extras[round])
+	}
+	slices.Sort(p99s)
+	slices.Sort(extras)
+	if got, limit := p99s[rounds/2], slack(100*time.Millisecond); got > limit {
+		t.Errorf("got silent after %v at p99 in the median round, want %v", got, limit)
+	}
+	if got := extras[rounds/2]; got > 40 {
+		t.Errorf("got %d requests more in the median round, want 40 at most", got)
 	}
 }
 
