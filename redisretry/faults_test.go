@@ -156,8 +156,8 @@ func (f fault) as(o *redis.Options) { o.Password = f.login }
 
 // sendAllTheTime sends requests, some of which are told to wait, until it is
 // told to check that none of them had an error or was slow. A request is slow if
-// it takes 50 ms, and as much more as those take that know of no fleet: the
-// machine may be busy.
+// it takes 50 ms, and as much more as those take that know of no fleet. Where the
+// machine may be busy it is half a second: one that waits for Redis takes longer.
 func (m *member) sendAllTheTime(t *testing.T) (check func()) {
 	alone := newMember(t, limiting)
 	stop := make(chan struct{})
@@ -182,7 +182,7 @@ func (m *member) sendAllTheTime(t *testing.T) (check func()) {
 		t.Helper()
 		close(stop)
 		done.Wait()
-		if limit := 50*time.Millisecond + slowestAlone; slowest > limit {
+		if limit := bound(50*time.Millisecond, 500*time.Millisecond) + slowestAlone; slowest > limit {
 			t.Errorf("got a request of %v, want %v at most", slowest, limit)
 		}
 	}

@@ -19,8 +19,10 @@ import (
 	"github.com/restyretry/restyretry/redisretry"
 )
 
-// With REDISRETRY_LOAD=1 the tests of this file run with 1,000 members and the
-// bounds that are promised, one after the other; else with 200, beside the others.
+// With REDISRETRY_LOAD=1 tests are held to the bounds that are promised, and those
+// of this file run with 1,000 members, one after the other. Else they run with
+// 200, or with 50 under the race detector, beside the others, and the bounds are
+// such that they hold on a machine that is busy.
 var load = os.Getenv("REDISRETRY_LOAD") != ""
 
 func size(t *testing.T) (members int) {
@@ -31,7 +33,18 @@ func size(t *testing.T) (members int) {
 		t.Skip("takes many seconds")
 	}
 	t.Parallel()
+	if race {
+		return 50
+	}
 	return 200
+}
+
+// bound is the one that is promised, or the one for a busy machine.
+func bound[N any](promised, busy N) N {
+	if load {
+		return promised
+	}
+	return busy
 }
 
 // logMachine notes how busy the machine is with other things.
@@ -89,21 +102,12 @@ func TestManyMembersFallSilent(t *testing.T) {
 	}
 	slices.Sort(p99s)
 	slices.Sort(extras)
-	if got, limit := p99s[rounds/2], slack(100*time.Millisecond); got > limit {
+	if got, limit := p99s[rounds/2], bound(100*time.Millisecond, time.Second); got > limit {
 		t.Errorf("got silent after %v at p99 in the median round, want %v", got, limit)
 	}
 	if got := extras[rounds/2]; got > 40 {
 		t.Errorf("got %d requests more in the median round, want 40 at most", got)
 	}
-}
-
-// slack is the bound where it is promised, and more where the machine does other
-// things meanwhile.
-func slack(d time.Duration) time.Duration {
-	if load {
-		return d
-	}
-	return 5 * d
 }
 
 func joinMany(t *testing.T, s *redisServer, n int, server roundTrip) []*member {
@@ -256,14 +260,15 @@ func TestBudgetOfAFleetKeepsItsRatio(t *testing.T) {
 	sum := total(seconds)
 	share := float64(sum.retries) / float64(sum.requests) / 0.1
 	t.Logf("%d requests, %d retries: %.2f of the ratio; each second %v", sum.requests, sum.retries, share, seconds)
-	if share < 0.8 || share > 1.2 {
-		t.Errorf("got %.2f of the ratio, want 0.8 to 1.2", share)
+	if least, most := bound(0.8, 0.5), bound(1.2, 1.4); share < least || share > most {
+		t.Errorf("got %.2f of the ratio, want %v to %v", share, least, most)
 	}
 }
 
 func TestBudgetOfAFleetGoesToThoseWhoNeedIt(t *testing.T) {
 	n := size(t)
 	s := startRedis(t, "--maxclients", "10000")
+	n = max(n, 150) // so that a tenth of their requests are more than 100
 	all := budgets(t, s, n, 0.1, 0)
 	logMachine(t)
 	use(all, 10, 0, 5*time.Second) // all is well
@@ -271,8 +276,8 @@ func TestBudgetOfAFleetGoesToThoseWhoNeedIt(t *testing.T) {
 	sum := total(seconds)
 	perSecond := float64(sum.retries) / 15
 	t.Logf("%.1f retries a second of 100 wanted; each second %v", perSecond, seconds)
-	if perSecond < 90 {
-		t.Errorf("got %.1f retries a second, want 90 of 100", perSecond)
+	if least := bound(90.0, 70.0); perSecond < least {
+		t.Errorf("got %.1f retries a second, want %v of 100", perSecond, least)
 	}
 }
 
@@ -284,7 +289,7 @@ func TestBudgetOfAFleetSharesPerSecond(t *testing.T) {
 	seconds := use(all, 1, n, 20*time.Second)
 	perSecond := float64(total(seconds).retries) / 20
 	t.Logf("%.1f retries a second; each second %v", perSecond, seconds)
-	if perSecond < 3.5 || perSecond > 7.5 {
-		t.Errorf("got %.1f retries a second, want about 5", perSecond)
+	if least, most := bound(3.5, 1), bound(7.5, 20); perSecond < least || perSecond > most {
+		t.Errorf("got %.1f retries a second, want %v to %v", perSecond, least, most)
 	}
 }

@@ -3,10 +3,12 @@ package redisretry_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -124,15 +126,22 @@ func (s *redisServer) calls() map[string]int {
 	return calls
 }
 
+var lastPort atomic.Int32
+
+// freePort returns a port that no other call gets, below those that the system
+// gives to connections.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	lastPort.CompareAndSwap(0, 10000+rand.Int32N(18000))
+	for range 1000 {
+		port := strconv.Itoa(int(lastPort.Add(1)))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("got no free port")
+	return ""
 }
 
 // eventually waits until ok, and fails the test if that takes too long.
