@@ -88,8 +88,12 @@ func (b *Budget) Retry(t time.Time) bool {
 	return true
 }
 
+// Limits returns what b was made with. It is for sharing b between processes, as
+// are Report and Grant.
+func (b *Budget) Limits() (ratio float64, perSecond int) { return b.ratio, b.perSecond }
+
 // Report returns what was counted since the last call: requests, retries, and
-// retries that were refused. It is for sharing b between processes, as is Grant.
+// retries that were refused.
 func (b *Budget) Report() (requests, retries, refused int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

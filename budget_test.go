@@ -441,6 +441,12 @@ func TestBudgetCountsWhatIsLate(t *testing.T) {
 	}
 }
 
+func TestBudgetTellsItsLimits(t *testing.T) {
+	if ratio, perSecond := restyretry.NewBudget(0.25, 7).Limits(); ratio != 0.25 || perSecond != 7 {
+		t.Errorf("got %v and %d, want 0.25 and 7", ratio, perSecond)
+	}
+}
+
 func TestBudgetReportsWhatIsNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := restyretry.NewBudget(0, 3)

@@ -98,6 +98,7 @@ type telemetry struct {
 	retries  metric.Int64Counter
 	giveUps  metric.Int64Counter
 	wait     metric.Float64Histogram
+	hold     metric.Float64Histogram
 }
 
 func newTelemetry(o Options) (*telemetry, error) {
@@ -106,7 +107,7 @@ func newTelemetry(o Options) (*telemetry, error) {
 		tracer:     o.TracerProvider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
 		propagator: o.Propagator,
 	}
-	errs := make([]error, 5)
+	errs := make([]error, 6)
 	t.duration, errs[0] = httpconv.NewClientRequestDuration(meter)
 	t.attempts, errs[1] = meter.Int64Histogram("restyretry.request.attempts",
 		metric.WithUnit("{attempt}"),
@@ -122,6 +123,10 @@ func newTelemetry(o Options) (*telemetry, error) {
 		metric.WithUnit("s"),
 		metric.WithDescription("Waits before retries, by the reason of the retry."),
 		metric.WithExplicitBucketBoundaries(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60))
+	t.hold, errs[5] = meter.Float64Histogram("restyretry.hold.duration",
+		metric.WithUnit("s"),
+		metric.WithDescription("How long a Cooldown held attempts back, by what became of them."),
+		metric.WithExplicitBucketBoundaries(0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300))
 	return t, errors.Join(errs...)
 }
 
@@ -202,6 +207,17 @@ func (t *telemetry) onDone(a restyretry.Attempt) {
 	t.attempts.Record(ctx, int64(sent), labels)
 	if a.Reason != restyretry.ReasonSucceeded {
 		t.giveUps.Add(ctx, 1, labels)
+	}
+	t.recordHolds(a.Request)
+}
+
+// recordHolds goes through all attempts at the end, since that of OnDone may be
+// one that OnRetry has had.
+func (t *telemetry) recordHolds(r *resty.Request) {
+	for _, a := range restyretry.History(r) {
+		if a.Held > 0 {
+			t.hold.Record(r.Context(), a.Held.Seconds(), metric.WithAttributes(labels(a)...))
+		}
 	}
 }
 

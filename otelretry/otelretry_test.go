@@ -263,6 +263,52 @@ var fates = []fate{
 `,
 	},
 	{
+		name: "held back", answers: []any{503, 200},
+		option: coolingFor(2 * time.Second),
+		trace: `
+			caller internal 0s-3.2s {}
+			  GET client 2s-2.1s Error {error.type=503,http.request.method=GET,http.response.status_code=503,network.protocol.version=2,restyretry.reason=status,TARGET}
+			    * restyretry.wait 2.1s {restyretry.reason=status,restyretry.wait=1}
+			  GET client 3.1s-3.2s {http.request.method=GET,http.request.resend_count=1,http.response.status_code=200,network.protocol.version=2,restyretry.reason=succeeded,TARGET}
+`,
+		metrics: `
+			http.client.request.duration{error.type=503,http.request.method=GET,http.response.status_code=503,network.protocol.version=2,server.address=api.test,server.port=443} 1: 0.1 s
+			http.client.request.duration{http.request.method=GET,http.response.status_code=200,network.protocol.version=2,server.address=api.test,server.port=443} 1: 0.1 s
+			restyretry.hold.duration{http.request.method=GET,restyretry.reason=status} 1: 2 s
+			restyretry.request.attempts{http.request.method=GET,restyretry.reason=succeeded} 1: 2 {attempt}
+			restyretry.retries{http.request.method=GET,restyretry.reason=status} 1 {retry}
+			restyretry.retry.wait{http.request.method=GET,restyretry.reason=status} 1: 1 s
+`,
+	},
+	{
+		name: "cancelled while it was held back", timeout: time.Second,
+		option: coolingFor(2 * time.Second),
+		trace: `
+			caller internal 0s-1s {}
+			  * restyretry.end 1s {restyretry.attempts=0,restyretry.reason=cancelled}
+`,
+		metrics: `
+			restyretry.giveups{http.request.method=GET,restyretry.reason=cancelled} 1 {request}
+			restyretry.hold.duration{http.request.method=GET,restyretry.reason=cancelled} 1: 1 s
+			restyretry.request.attempts{http.request.method=GET,restyretry.reason=cancelled} 1: 0 {attempt}
+`,
+	},
+	{
+		name: "not held for so long",
+		option: func(o *restyretry.Options) {
+			coolingFor(2 * time.Second)(o)
+			o.MaxServerWait = time.Second
+		},
+		trace: `
+			caller internal 0s-0s {}
+			  * restyretry.end 0s {restyretry.attempts=0,restyretry.reason=cooldown}
+`,
+		metrics: `
+			restyretry.giveups{http.request.method=GET,restyretry.reason=cooldown} 1 {request}
+			restyretry.request.attempts{http.request.method=GET,restyretry.reason=cooldown} 1: 0 {attempt}
+`,
+	},
+	{
 		name: "unknown method", answers: []any{503}, method: "BREW",
 		trace: `
 			caller internal 0s-100ms {}
@@ -274,6 +320,15 @@ var fates = []fate{
 			restyretry.request.attempts{http.request.method=_OTHER,restyretry.reason=method} 1: 1 {attempt}
 `,
 	},
+}
+
+// coolingFor has the server cool down. It does so for as long as it may, so that
+// all may go at its end.
+func coolingFor(d time.Duration) func(*restyretry.Options) {
+	return func(o *restyretry.Options) {
+		o.Cooldown = &restyretry.Cooldown{Max: d}
+		o.Cooldown.Hold("https://api.test", time.Hour)
+	}
 }
 
 func TestEveryFateIsSeen(t *testing.T) {

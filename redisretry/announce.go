@@ -1,0 +1,167 @@
+package redisretry
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"time"
+
+	"github.com/restyretry/restyretry"
+)
+
+const (
+	wordsMost    = 64
+	catchUpEvery = time.Minute
+	backOffFirst = 250 * time.Millisecond
+	backOffMost  = 4 * time.Second
+)
+
+// words are what servers have told this process itself, by key.
+type words map[string]word
+
+type word struct {
+	cooldown *restyretry.Cooldown // that was told
+	ends     time.Time
+	sent     bool
+}
+
+// tell notes a word for talk, and never blocks.
+func (f *Fleet) tell(c *restyretry.Cooldown, key string, d time.Duration) {
+	if f.ctx.Err() != nil {
+		return
+	}
+	now := time.Now()
+	f.mu.Lock()
+	f.words.add(key, word{cooldown: c, ends: now.Add(d)}, now)
+	f.mu.Unlock()
+	signal(f.wake)
+}
+
+// signal never blocks: c has room for one, and one is enough.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// talk says to Redis what there is to say, and asks it what the others have said
+// before this process listened, and once a minute in case a message was lost.
+func (f *Fleet) talk() {
+	backOff := backOffFirst
+	for f.ctx.Err() == nil {
+		if err := cmp.Or(f.announce(), f.catchUp()); err != nil {
+			f.warn(err)
+			f.pause(backOff, f.again)
+			backOff = min(2*backOff, backOffMost)
+			continue
+		}
+		backOff = backOffFirst
+		select {
+		case <-f.wake:
+		case <-time.After(catchUpEvery*9/10 + rand.N(catchUpEvery/5)):
+			f.behind.Store(true)
+		case <-f.ctx.Done():
+		}
+	}
+}
+
+// announce sends what has not been sent.
+func (f *Fleet) announce() error {
+	for {
+		key, w, d := f.nextWord()
+		if d <= 0 {
+			return nil
+		}
+		ctx, cancel := f.command()
+		err := announceScript.Run(ctx, f.client, []string{f.cool}, key, d.Milliseconds()).Err()
+		cancel()
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		f.words.said(key, w)
+		f.mu.Unlock()
+	}
+}
+
+func (f *Fleet) nextWord() (key string, w word, d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.words.next(time.Now())
+}
+
+// catchUp asks what cools down, if that has to be asked.
+func (f *Fleet) catchUp() error {
+	if !f.behind.Swap(false) {
+		return nil
+	}
+	ctx, cancel := f.command()
+	defer cancel()
+	messages, err := catchUpScript.Run(ctx, f.client, []string{f.cool}).StringSlice()
+	if err != nil {
+		f.behind.Store(true)
+		return err
+	}
+	for _, m := range messages {
+		f.hear(m)
+	}
+	return nil
+}
+
+func (f *Fleet) catchUpSoon() {
+	f.behind.Store(true)
+	signal(f.wake)
+}
+
+// repeat has all words sent again that still hold: Redis may have lost them.
+func (f *Fleet) repeat() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, w := range f.words {
+		w.sent = false
+		f.words[key] = w
+	}
+}
+
+// add puts w in the place of an earlier word for the same key. Where there are
+// too many, one that is over or has been sent makes room; if there is none, w is
+// dropped.
+func (ws words) add(key string, w word, now time.Time) {
+	if _, known := ws[key]; !known && len(ws) >= wordsMost && !ws.makeRoom(now) {
+		return
+	}
+	ws[key] = w
+}
+
+func (ws words) makeRoom(now time.Time) bool {
+	for key, w := range ws {
+		if w.sent || now.After(w.ends) {
+			delete(ws, key)
+			return true
+		}
+	}
+	return false
+}
+
+// next returns a word that has not been sent, and how long it still holds; 0 if
+// there is none. It forgets what is over, or was ended by a Hold of 0.
+func (ws words) next(now time.Time) (string, word, time.Duration) {
+	for key, w := range ws {
+		d := min(w.ends.Sub(now), w.cooldown.Left(key))
+		switch {
+		case d < time.Millisecond:
+			delete(ws, key)
+		case !w.sent:
+			return key, w, d
+		}
+	}
+	return "", word{}, 0
+}
+
+// said notes that w was sent, unless there is a newer word for key.
+func (ws words) said(key string, w word) {
+	if ws[key] == w {
+		w.sent = true
+		ws[key] = w
+	}
+}

@@ -1,0 +1,164 @@
+// Package redisretry makes many processes behave as one client towards servers
+// that say wait or are down. It shares, over Redis, what a [restyretry.Cooldown]
+// has been told and what a [restyretry.Budget] has counted.
+//
+//	fleet, err := redisretry.Join(redisClient, "orders")
+//	fleet.Cooldown(cooldown)
+//	fleet.Budget("payments", budget)
+//
+// Redis is never in the way of a request: no request waits for it, and none
+// fails because of it. What the others say is in memory before it is needed, and
+// while Redis is down, slow, full or read-only every process goes by what it
+// knows itself. That is logged once a minute by [slog.Default]. The README beside
+// this file says what happens in each fault, and which commands are used.
+package redisretry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/restyretry/restyretry"
+)
+
+const (
+	commandTimeout = time.Second // where the client goes by contexts, see Join
+	warnEvery      = time.Minute
+	closePatience  = time.Second
+	nameLongest    = 128 // bytes
+)
+
+// A Fleet is this process as a member of a fleet: all processes that joined under
+// the same name, on the same Redis. It is safe for concurrent use.
+type Fleet struct {
+	client redis.UniversalClient
+	name   string
+	cool   string // both the sorted set and the channel
+
+	ctx       context.Context // until Close
+	leave     context.CancelFunc
+	running   sync.WaitGroup
+	connected atomic.Bool
+	behind    atomic.Bool   // the sorted set has to be read
+	wake      chan struct{} // talk has something to do
+	again     chan struct{} // talk need not wait: Redis has answered
+
+	mu        sync.Mutex // never held while Redis is asked
+	cooldowns []*restyretry.Cooldown
+	words     words
+	warned    time.Time
+}
+
+// Join makes this process a member of the fleet called name, over a client that
+// the caller goes on using, and closes after the fleet. It returns at once, and
+// does so without Redis too: the process then joins as soon as there is one.
+//
+// The error is of a nil client, or of a name that is not 1 to 128 bytes of
+// letters, digits, punctuation and symbols without braces.
+//
+// The fleet has a connection of its own that listens, and uses one or two of the
+// client's pool now and then. A command takes up to a second, or up to the
+// client's own timeouts unless ContextTimeoutEnabled is set in its options.
+func Join(client redis.UniversalClient, name string) (*Fleet, error) {
+	if client == nil {
+		return nil, errors.New("redisretry: the client is nil")
+	}
+	if !isName(name) {
+		return nil, errors.New("redisretry: the name must be 1 to 128 bytes of visible characters without braces")
+	}
+	f := &Fleet{
+		client: client,
+		name:   name,
+		cool:   "restyretry:{" + name + "}:cool",
+		wake:   make(chan struct{}, 1),
+		again:  make(chan struct{}, 1),
+		words:  make(words),
+	}
+	f.ctx, f.leave = context.WithCancel(context.Background())
+	f.running.Go(f.listen)
+	f.running.Go(f.talk)
+	return f, nil
+}
+
+func isName(name string) bool {
+	return name != "" && len(name) <= nameLongest && !strings.ContainsFunc(name, func(r rune) bool {
+		return r == '{' || r == '}' || r == unicode.ReplacementChar || r == ' ' || !unicode.IsPrint(r)
+	})
+}
+
+// Cooldown has c share what servers tell it with the fleet. Call it before c's
+// first use, once, and for one fleet.
+//
+// Several Cooldowns of a fleet, in one process or in many, are one: what one of
+// them is told, all of them hear, and a key means the same in each. To keep two
+// apart let their Key functions return different keys, or join two fleets.
+func (f *Fleet) Cooldown(c *restyretry.Cooldown) {
+	c.Share(func(key string, d time.Duration) { f.tell(c, key, d) })
+	f.mu.Lock()
+	f.cooldowns = append(f.cooldowns, c)
+	f.mu.Unlock()
+	f.catchUpSoon()
+}
+
+// Connected reports whether this process hears the others. It is for metrics:
+// nothing has to wait for it.
+func (f *Fleet) Connected() bool { return f.connected.Load() }
+
+// Close leaves the fleet. Cooldowns and Budgets go on by themselves, with what
+// they know. It waits until the goroutines and the connection of f are gone, but
+// at most a second where Redis does not answer; then they end with the client's
+// own timeouts. More calls do nothing.
+func (f *Fleet) Close() {
+	f.leave()
+	gone := make(chan struct{})
+	go func() {
+		f.running.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-time.After(closePatience):
+	}
+}
+
+// warn logs that Redis cannot be used, once a minute. The word for it is err.
+func (f *Fleet) warn(err error) {
+	if f.ctx.Err() != nil || !f.mayWarn(time.Now()) {
+		return
+	}
+	slog.Default().Warn("restyretry: the fleet has no Redis, this process goes by itself",
+		slog.String("fleet", f.name), slog.Any("error", err))
+}
+
+func (f *Fleet) mayWarn(now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.warned.IsZero() && now.Sub(f.warned) < warnEvery {
+		return false
+	}
+	f.warned = now
+	return true
+}
+
+// command returns the context of one command.
+func (f *Fleet) command() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(f.ctx, commandTimeout)
+}
+
+// pause lasts for a random time from d/2 to d, or until Close or a sign that it
+// is of no more use. A nil channel gives none.
+func (f *Fleet) pause(d time.Duration, useless <-chan struct{}) {
+	select {
+	case <-time.After(d/2 + rand.N(d/2)):
+	case <-useless:
+	case <-f.ctx.Done():
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package redisretry_test
+
+const race = false
