@@ -50,15 +50,15 @@ type call struct {
 	counted  int     // Resty's count of the attempt under way
 
 	// Contexts are asked from other goroutines.
-	number  atomic.Int32 // of the attempt under way
-	sending atomic.Bool  // Resty has it, and has not asked our condition yet
-	over    atomic.Bool
+	number atomic.Int32 // of the attempt under way
+	over   atomic.Bool
 }
 
 // underWay is what is known of the attempt under way, or of the last one. It is
 // replaced as a whole when the next one is prepared.
 type underWay struct {
 	context  *attemptContext
+	watched  *requestContext // by Resty
 	response *resty.Response
 	err      error  // as Resty has it
 	final    error  // what Resty is to return instead, if anything
@@ -68,6 +68,7 @@ type underWay struct {
 	output   os.FileInfo // the file of SetOutput before it, if there was one
 	pass     *pass       // of the Cooldown
 	held     time.Duration
+	stay     *stay // what holds if OnAttempt does not send the next one elsewhere
 	stage    stage
 	chosen   bool // the url is not what Resty would take
 	read     bool // Resty has read the response
@@ -76,7 +77,7 @@ type underWay struct {
 }
 
 // A stage is how far an attempt has come.
-type stage int
+type stage int8
 
 const (
 	preparing stage = iota // Target and OnAttempt say where it goes
@@ -138,7 +139,6 @@ func begin(client *resty.Client, r *resty.Request) error {
 	r.SetContext(&c.own)
 	c.remember(earlier)
 	if err := c.direct(); err != nil {
-		_ = c.takeBody() // to be closed
 		c.current.stage, c.current.refusal = begun, err
 		return err
 	}
@@ -215,7 +215,7 @@ var errNotRepeated = errors.New("restyretry: not repeated, the attempt before co
 func (c *call) build(hr *http.Request) error {
 	c.current.context = c.newAttemptContext(hr)
 	*hr = *hr.WithContext(c.current.context)
-	c.cover()
+	c.current.watched = c.cover()
 	if err := c.putBody(hr); err != nil {
 		return err
 	}
@@ -229,7 +229,7 @@ func (c *call) build(hr *http.Request) error {
 		return err
 	}
 	c.current.stage = built
-	c.sending.Store(true)
+	c.current.watched.hiding.Store(true)
 	return nil
 }
 
@@ -256,9 +256,10 @@ func (c *call) upcoming() Attempt {
 	return a
 }
 
-// attempt is the attempt that has just ended.
-func (c *call) attempt(resp *resty.Response, err error) Attempt {
-	if resp == nil && c.current.stage < built { // never sent
+// attempt is the attempt that has just ended. Without a response it was not sent,
+// unless a callback has panicked afterwards.
+func (c *call) attempt(resp *resty.Response, err error, panicked bool) Attempt {
+	if resp == nil && (c.current.stage < built || !panicked) {
 		a := c.upcoming()
 		a.Err, a.Held = redact.Error(err), c.current.held
 		return a
@@ -287,7 +288,7 @@ func (c *call) blank() Attempt {
 func (c *call) report(resp *resty.Response, err error, asked bool) {
 	c.settle(resp, err)
 	c.tellCooldown()
-	c.record(c.attempt(resp, err))
+	c.record(c.attempt(resp, err, false))
 	c.follow(c.decide(asked))
 }
 
@@ -320,7 +321,7 @@ func (c *call) decide(asked bool) verdict {
 // follow makes a verdict on the last attempt come true.
 func (c *call) follow(v verdict) {
 	c.last().Reason, c.last().Wait = v.reason, v.wait
-	c.current.wanted, c.current.retrying, c.current.final = v.wanted, v.retry, v.err
+	c.current.wanted, c.current.retrying, c.current.final, c.current.stay = v.wanted, v.retry, v.err, v.stay
 }
 
 // outcome is what is known of the last attempt in the history.
@@ -332,7 +333,7 @@ func (c *call) outcome(asked bool) outcome {
 		bodyLost: errors.Is(err, replay.ErrLost), replayable: c.isReplayable(),
 		client: c.client, ctx: c.ctx, began: c.began(), now: time.Now(),
 	}
-	if c.policy.URL != nil || c.policy.onAttempt {
+	if o.open = c.policy.onAttempt; !o.open && c.policy.URL != nil {
 		o.elsewhere = c.goesElsewhere
 	}
 	if !c.policy.repeats(a.Method) {
@@ -373,7 +374,12 @@ func (c *call) isReplayable() bool {
 
 // settle ends what lasts as long as an attempt.
 func (c *call) settle(resp *resty.Response, err error) {
-	c.sending.Store(false)
+	if c.current.watched == nil { // without our pre-request hook
+		c.current.watched, _ = c.request.Context().(*requestContext)
+	}
+	if c.current.watched != nil {
+		c.current.watched.hiding.Store(false)
+	}
 	c.current.response, c.current.err = resp, err
 	c.current.context.release(c.streamed())
 	c.putBodyBack()
@@ -381,8 +387,8 @@ func (c *call) settle(resp *resty.Response, err error) {
 		return
 	}
 	c.takeBackOutput(resp, false)
-	if err != nil && resp.RawResponse != nil {
-		_ = resp.RawResponse.Body.Close() // Resty leaves it open where it failed before reading
+	if err != nil {
+		closeRaw(resp) // Resty leaves it open where it failed before reading
 	}
 }
 
@@ -405,7 +411,15 @@ func (c *call) breakOff(reason Reason, why error) {
 // waits, and prepares the request.
 func (c *call) advance() {
 	discard(c.ctx, c.current.response, c.current.read)
-	wait := c.onRetry()
+	c.initial.restore(c.request)
+	c.onRetry()
+	if c.initial != nil {
+		c.initial = takeSnapshot(c.request) // what OnRetry has changed stays
+	}
+	if c.current.stay != nil && !c.decideStay() {
+		return
+	}
+	wait := c.last().Wait
 	c.policy.plugin.stats.wait(wait)
 	// Resty waits the last nanosecond: it takes no 0 for an answer.
 	if sleep(c.ctx, wait-1); c.ctx.Err() != nil {
@@ -438,6 +452,23 @@ func (c *call) advance() {
 	default:
 		c.breakOff(ReasonCooldown, nil)
 	}
+}
+
+// decideStay asks OnAttempt where the next attempt goes, since the server has
+// asked for a wait. It reports whether that attempt follows.
+func (c *call) decideStay() bool {
+	elsewhere := c.goesElsewhere()
+	switch {
+	case c.next.err != nil:
+		c.last().Wait = 0
+	case elsewhere:
+		c.last().Wait = c.current.stay.elsewhere
+	case c.current.stay.reason != "":
+		c.request.URL, c.next = c.next.before, nil
+		c.breakOff(c.current.stay.reason, nil)
+		return false
+	}
+	return true
 }
 
 // takeChoice returns the choice of where the next attempt goes, which may have
@@ -501,12 +532,12 @@ func (c *call) goesElsewhere() bool {
 // call. An error returned to Resty instead would be dropped where the attempt
 // itself had one, and could not be nil. So the context that Resty looks at ends,
 // and Resty, which is about to wait, returns the context's error.
-func (c *call) stop(watched context.Context) (time.Duration, error) {
+func (c *call) stop() (time.Duration, error) {
 	final := c.current.final
 	if final == nil {
 		final = c.current.err
 	}
-	if own, ok := watched.(*requestContext); ok && own.call == c {
+	if own := c.current.watched; own != nil {
 		c.request.SetContext(&requestContext{call: c, values: own.values})
 		own.stop(final)
 		return time.Hour, nil // does not begin
@@ -538,9 +569,7 @@ func (c *call) finish(resp *resty.Response, err error, panicked bool) {
 
 func (c *call) closeResponses() {
 	for _, a := range c.attempts {
-		if a.Response != nil && a.Response.RawResponse != nil {
-			_ = a.Response.RawResponse.Body.Close()
-		}
+		closeRaw(a.Response)
 	}
 }
 
@@ -548,6 +577,9 @@ func (c *call) closeResponses() {
 // why it was the last.
 func (c *call) conclude(resp *resty.Response, err error, panicked bool) {
 	switch {
+	case panicked && len(c.attempts) > 0 && c.last().Reason == "": // while it was decided
+		c.number.Store(int32(c.last().Number))
+		c.last().Reason = ReasonPanic
 	case c.current.stage == ready && resp != nil: // ended in the last nanosecond of the wait
 		c.number.Add(-1)
 		c.last().Reason = endedBy(c.ctx)
@@ -569,7 +601,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 	if !panicked {
 		c.tellCooldown()
 	}
-	a := c.attempt(resp, err)
+	a := c.attempt(resp, err, panicked)
 	c.record(a)
 	v := verdict{reason: ReasonCancelled, wanted: c.current.wanted} // by a context that a middleware put before ours
 	switch {
@@ -596,7 +628,10 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 // fields stay that Resty has added.
 func (c *call) putBack() {
 	r := c.request
-	c.left = r.URL
+	c.left, c.earlier = r.URL, nil
+	if c.payload == nil { // never taken
+		closeBody(c.client, r)
+	}
 	c.payload.finish()
 	c.initial.restore(r)
 	r.SetContext(c.ctx)
@@ -605,7 +640,7 @@ func (c *call) putBack() {
 	}
 	if callIn(r.RawRequest.Context()) != c {
 		// For History. The transport may still be reading the request itself.
-		r.RawRequest = r.RawRequest.WithContext(&attemptContext{Context: r.RawRequest.Context(), call: c, number: int(c.number.Load())})
+		r.RawRequest = r.RawRequest.WithContext(&attemptContext{Context: c.ctx, call: c, number: int(c.number.Load())})
 	}
 }
 

@@ -112,14 +112,13 @@ func (p *Plugin) retryAfter(_ *resty.Client, resp *resty.Response) (time.Duratio
 	if c == nil {
 		return 0, errors.New("restyretry: a retry of a request that the plugin has not seen")
 	}
-	watched := resp.Request.Context()
 	if c.current.retrying {
 		c.advance()
 	}
 	if c.current.stage == ready {
 		return 1, nil
 	}
-	return c.stop(watched)
+	return c.stop()
 }
 
 // succeeded is Resty's OnSuccess.

@@ -32,6 +32,7 @@ type outcome struct {
 	replayable bool // its body can be sent once more
 
 	elsewhere func() bool // whether the next attempt goes to another host; nil if it cannot
+	open      bool        // only OnAttempt can tell, which is called after OnRetry
 	client    *resty.Client
 	ctx       context.Context // the caller's
 	began     time.Time       // the first attempt
@@ -45,6 +46,14 @@ type verdict struct {
 	reason Reason
 	wait   time.Duration // until the retry
 	err    error         // for Resty to return in place of the attempt's own
+	stay   *stay         // if the server asks for a wait, and only OnAttempt can tell whom it binds
+}
+
+// A stay is what holds if the next attempt goes to the host that has asked for a
+// wait, where the verdict is not final yet.
+type stay struct {
+	reason    Reason        // why it does not follow; "" if it does, after the wait of the verdict
+	elsewhere time.Duration // the wait if it goes to another host
 }
 
 // decide says whether another attempt follows, and why. Something has to ask for
@@ -99,12 +108,27 @@ func (p *policy) permit(o outcome, cause Reason) verdict {
 	case !o.replayable:
 		return p.refuse(o, ReasonBody)
 	}
-	wait, reason, err := p.wait(o)
-	if reason != "" {
-		v := p.refuse(o, reason)
-		v.err = cmp.Or(err, v.err)
+	if wait, err := p.clientWait(o); err != nil {
+		v := p.refuse(o, ReasonStopped)
+		v.err = o.ended(ReasonStopped, err)
 		return v
+	} else if wait > 0 {
+		return p.after(o, cause, wait)
 	}
+	asked := p.serverWait(o)
+	switch {
+	case asked == 0 || o.elsewhere != nil && o.elsewhere(): // it binds no other host
+		return p.after(o, cause, p.Wait(o.Attempt))
+	case o.open:
+		return p.afterEither(o, cause, asked)
+	default:
+		return p.afterServer(o, cause, asked)
+	}
+}
+
+// after is the verdict on a retry after a wait, which has to fit in.
+func (p *policy) after(o outcome, cause Reason, wait time.Duration) verdict {
+	wait = max(wait, 0)
 	if deadline, ok := o.ctx.Deadline(); ok && deadline.Sub(o.now) <= wait {
 		return p.refuse(o, ReasonDeadline)
 	}
@@ -114,32 +138,49 @@ func (p *policy) permit(o outcome, cause Reason) verdict {
 	return verdict{retry: true, wanted: true, reason: cause, wait: wait}
 }
 
-// wait is the time until the next attempt. The RetryAfter function that the
-// client had before Install is asked for it, then the server, then Wait. The
-// first two may refuse.
-func (p *policy) wait(o outcome) (time.Duration, Reason, error) {
-	if before := p.plugin.found.retryAfter; before != nil {
-		switch wait, err := before(o.client, o.Response); {
-		case err != nil:
-			return 0, ReasonStopped, o.ended(ReasonStopped, err)
-		case wait > 0:
-			return wait, "", nil
-		case wait < 0: // as Resty has it
-			return p.plugin.found.maxWait, "", nil
-		}
+// afterServer is the verdict on a retry after the wait that the server asks for.
+func (p *policy) afterServer(o outcome, cause Reason, asked time.Duration) verdict {
+	if asked > min(p.MaxServerWait, serverwait.Forever-time.Second) {
+		return p.refuse(o, ReasonServerWait)
 	}
-	asked := time.Duration(0)
-	if p.MaxServerWait > 0 {
-		asked = serverwait.Wait(o.StatusCode(), o.Response.Header(), o.now)
+	return p.after(o, cause, asked+between(o.Attempt, 0, min(asked/10, time.Second)))
+}
+
+// afterEither is the verdict if nobody knows yet where the next attempt goes.
+func (p *policy) afterEither(o outcome, cause Reason, asked time.Duration) verdict {
+	v, there := p.after(o, cause, p.Wait(o.Attempt)), p.afterServer(o, cause, asked)
+	if !v.retry {
+		return v
 	}
-	switch {
-	case asked == 0 || o.elsewhere != nil && o.elsewhere(): // it binds no other host
-		return max(p.Wait(o.Attempt), 0), "", nil
-	case asked > min(p.MaxServerWait, serverwait.Forever-time.Second):
-		return 0, ReasonServerWait, nil
-	default:
-		return asked + between(o.Attempt, 0, min(asked/10, time.Second)), "", nil
+	v.stay = &stay{elsewhere: v.wait}
+	if there.retry {
+		v.wait = there.wait
+	} else {
+		v.stay.reason = there.reason
 	}
+	return v
+}
+
+// clientWait is the wait that the RetryAfter function asks for which the client had
+// before Install, 0 if it does not.
+func (p *policy) clientWait(o outcome) (time.Duration, error) {
+	before := p.plugin.found.retryAfter
+	if before == nil {
+		return 0, nil
+	}
+	wait, err := before(o.client, o.Response)
+	if wait < 0 { // as Resty has it
+		wait = p.plugin.found.maxWait
+	}
+	return wait, err
+}
+
+// serverWait is the wait that the server asks for, 0 if it does not.
+func (p *policy) serverWait(o outcome) time.Duration {
+	if p.MaxServerWait == 0 {
+		return 0
+	}
+	return serverwait.Wait(o.StatusCode(), o.Response.Header(), o.now)
 }
 
 // refuse is the verdict on an attempt that asks for another in vain.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"testing"
 	"time"
 
@@ -44,6 +45,8 @@ func header(name, value string) func(*outcome) {
 func post(o *outcome) { o.Method = http.MethodPost }
 
 func elsewhere(o *outcome) { o.elsewhere = func() bool { return true } }
+
+func open(o *outcome) { o.open = true }
 
 func number(n int) func(*outcome) { return func(o *outcome) { o.Number = n } }
 
@@ -117,6 +120,15 @@ func TestDecide(t *testing.T) {
 		{"Retry-After above MaxServerWait", answered(503, header("Retry-After", "61")), nil, refused(ReasonServerWait)},
 		{"Retry-After is not asked for", answered(503, header("Retry-After", "61")), func(o *Options) { o.MaxServerWait = 0 }, retry(ReasonStatus, wait)},
 		{"Retry-After binds no other host", answered(503, header("Retry-After", "61"), elsewhere), nil, retry(ReasonStatus, wait)},
+		{
+			"Retry-After, only OnAttempt knows the host", answered(503, header("Retry-After", "3"), open), nil,
+			verdict{retry: true, wanted: true, reason: ReasonStatus, wait: 3 * time.Second, stay: &stay{elsewhere: wait}},
+		},
+		{
+			"Retry-After above MaxServerWait, only OnAttempt knows the host", answered(503, header("Retry-After", "61"), open), nil,
+			verdict{retry: true, wanted: true, reason: ReasonStatus, wait: wait, stay: &stay{reason: ReasonServerWait, elsewhere: wait}},
+		},
+		{"deadline before either wait", answered(503, header("Retry-After", "61"), open, until(1002)), nil, refused(ReasonDeadline)},
 		{"server-wait before deadline", answered(503, header("Retry-After", "61"), until(1001)), nil, refused(ReasonServerWait)},
 		{"deadline", answered(503, until(1002)), nil, refused(ReasonDeadline)},
 		{"deadline after the wait", answered(503, until(1003)), nil, retry(ReasonStatus, wait)},
@@ -139,7 +151,7 @@ func TestDecide(t *testing.T) {
 				t.Errorf("err: got %v, want %v", got.err, test.want.err)
 			}
 			got.err, test.want.err = nil, nil
-			if got != test.want {
+			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})

@@ -13,24 +13,30 @@ import (
 // A requestContext is the context of the Resty request during a call. It ends
 // with the caller's, and not with one that a middleware has made for an attempt,
 // whose values it keeps: Resty takes the end of the request's context for the
-// caller's wish. While Resty has an attempt under way it does not end, or Resty
-// would return without having asked our condition. And it ends when stop says
-// so, which ends Resty's loop.
+// caller's wish. While Resty has an attempt under way it neither ends nor has a
+// deadline, or Resty would return without having asked our condition. And it ends
+// when stop says so, which ends Resty's loop.
 type requestContext struct {
 	call   *call
 	values context.Context // the caller's, or what a middleware has made of it
 
+	hiding  atomic.Bool // Resty has the attempt, and has not asked our condition yet
 	stopped atomic.Bool
 	final   error // once stopped
 }
 
-func (c *requestContext) Deadline() (time.Time, bool) { return c.call.ctx.Deadline() }
+func (c *requestContext) Deadline() (deadline time.Time, ok bool) {
+	if c.hiding.Load() {
+		return time.Time{}, false
+	}
+	return c.call.ctx.Deadline()
+}
 
 func (c *requestContext) Done() <-chan struct{} {
 	switch {
 	case c.stopped.Load() && !c.call.over.Load():
 		return closed
-	case c.call.sending.Load():
+	case c.hiding.Load():
 		return nil
 	default:
 		return c.call.ctx.Done()
@@ -41,7 +47,7 @@ func (c *requestContext) Err() error {
 	switch {
 	case c.stopped.Load() && !c.call.over.Load():
 		return c.final
-	case c.call.sending.Load():
+	case c.hiding.Load():
 		return nil
 	default:
 		return c.call.ctx.Err()
@@ -75,11 +81,14 @@ var closed = func() chan struct{} {
 }()
 
 // cover puts a context of ours over one that a middleware or Resty's trace has
-// made for the attempt.
-func (c *call) cover() {
-	if own, ok := c.request.Context().(*requestContext); !ok || own.call != c {
-		c.request.SetContext(&requestContext{call: c, values: c.request.Context()})
+// made for the attempt, and returns it.
+func (c *call) cover() *requestContext {
+	if own, ok := c.request.Context().(*requestContext); ok && own.call == c {
+		return own
 	}
+	own := &requestContext{call: c, values: c.request.Context()}
+	c.request.SetContext(own)
+	return own
 }
 
 // stayInContext makes up for a callback that has replaced the request's context

@@ -303,7 +303,8 @@ func TestWhatTakesAHostDown(t *testing.T) {
 		},
 		{
 			"timeouts", restyretry.BaseURLs(hostsOf("a b")...), hang,
-			[]func(*restyretry.Options){func(o *restyretry.Options) { o.AttemptTimeout = time.Millisecond }}, "a a a a a b b",
+			[]func(*restyretry.Options){func(o *restyretry.Options) { o.AttemptTimeout = time.Millisecond }},
+			"a a a a a b b",
 		},
 		{"Rotate", restyretry.Rotate(hostsOf("a b")...), func() (*http.Response, error) { return nil, errRefused }, nil, "a b b b b b b"},
 
@@ -311,16 +312,19 @@ func TestWhatTakesAHostDown(t *testing.T) {
 		{"501", restyretry.BaseURLs(hostsOf("a b")...), func() (*http.Response, error) { return reply(501), nil }, nil, "a a a a a a a"},
 		{
 			"errors that are not retried", restyretry.BaseURLs(hostsOf("a b")...), func() (*http.Response, error) { return nil, errRefused },
-			[]func(*restyretry.Options){func(o *restyretry.Options) { o.Errors = nil }}, "a a a a a a a",
+			[]func(*restyretry.Options){func(o *restyretry.Options) { o.Errors = nil }},
+			"a a a a a a a",
 		},
 		{
 			"500 that is not retried", restyretry.BaseURLs(hostsOf("a b")...), func() (*http.Response, error) { return reply(500), nil },
-			[]func(*restyretry.Options){func(o *restyretry.Options) { o.ServerErrors = false }}, "a a a a a a a",
+			[]func(*restyretry.Options){func(o *restyretry.Options) { o.ServerErrors = false }},
+			"a a a a a a a",
 		},
 		{"a list of one", restyretry.BaseURLs(hostsOf("a")...), func() (*http.Response, error) { return nil, errRefused }, nil, "a a a a a a a"},
 		{
 			"no Cooldown", restyretry.BaseURLs(hostsOf("a b")...), func() (*http.Response, error) { return nil, errRefused },
-			[]func(*restyretry.Options){withCooldown(nil)}, "a a a a a a a",
+			[]func(*restyretry.Options){withCooldown(nil)},
+			"a a a a a a a",
 		},
 		{
 			"a function", restyretry.TargetFunc(func(restyretry.Attempt) (string, error) { return "http://a.test/", nil }),

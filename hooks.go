@@ -111,13 +111,14 @@ type Hooks struct {
 	// is sent; the response of the attempt before it is returned with the error.
 	//
 	// If the server has asked for a wait, OnAttempt runs before that wait, since
-	// it may send the attempt to another host; what must be fresh, such as a
-	// signature, belongs into PreRequest.
+	// it may send the attempt to another host, and the request may end then
+	// without it. What must be fresh, such as a signature, belongs in PreRequest.
+	// Every OnAttempt without an error is followed by one OnRetry or OnDone.
 	OnAttempt func(a Attempt) error
 
-	// OnRetry runs when an attempt will be followed by another, before the
-	// wait: a.Wait and a.Reason tell how long and why, and the next attempt is
-	// a.Number+1.
+	// OnRetry runs when an attempt is to be followed by another, before the wait:
+	// a.Wait and a.Reason tell how long and why, and the next attempt is
+	// a.Number+1. Changes to a.Request stay for all later attempts.
 	OnRetry func(a Attempt)
 
 	// OnDone runs once for every request, with its last attempt. That may be one
@@ -130,6 +131,9 @@ type Hooks struct {
 // History returns the attempts of a request so far, the oldest first. It works
 // inside callbacks and after the request, with a nil response too.
 func History(r *resty.Request) []Attempt {
+	if r == nil {
+		return nil
+	}
 	if c := lastCall(r); c != nil {
 		return slices.Clone(c.attempts)
 	}
@@ -164,9 +168,8 @@ func (c *call) onAttempt() error {
 	return nil
 }
 
-// onRetry tells everyone of the retry that is to come, and returns the wait
-// before it.
-func (c *call) onRetry() time.Duration {
+// onRetry tells everyone of the retry that is to come.
+func (c *call) onRetry() {
 	a := *c.last()
 	c.log(slog.LevelDebug, "retrying", a)
 	for _, hook := range c.policy.plugin.found.hooks {
@@ -177,7 +180,6 @@ func (c *call) onRetry() time.Duration {
 			hooks.OnRetry(a)
 		}
 	}
-	return a.Wait
 }
 
 func (c *call) onDone() {

@@ -234,6 +234,9 @@ func (o *Options) validate() error {
 	if err := validateHeader("AttemptHeader", o.AttemptHeader); err != nil {
 		return err
 	}
+	if n := o.AttemptHeader; n != "" && (strings.EqualFold(n, "Idempotency-Key") || strings.EqualFold(n, o.IdempotencyHeader)) {
+		return fmt.Errorf("restyretry: AttemptHeader is %q, a key by which the server knows the request again", n)
+	}
 	if o.AttemptTimeout < 0 {
 		return fmt.Errorf("restyretry: AttemptTimeout is %v, less than 0", o.AttemptTimeout)
 	}
@@ -260,12 +263,13 @@ func validateStatuses(option string, statuses []int) error {
 	return nil
 }
 
-// fieldsOfOthers are header fields that net/http, Resty or the connection give a
-// meaning of their own (RFC 9110, sections 7.6.1 and 8; RFC 9112, section 6).
+// fieldsOfOthers are header fields to which HTTP, net/http or the connection give
+// a meaning of their own (RFC 9110; RFC 9112, section 6), beside those that begin
+// with Content- and If-.
 var fieldsOfOthers = []string{
-	"Accept-Encoding", "Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type",
-	"Cookie", "Expect", "Host", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer",
-	"Transfer-Encoding", "Upgrade", "User-Agent",
+	"Accept", "Accept-Encoding", "Authorization", "Connection", "Cookie", "Date", "Expect", "Host",
+	"HTTP2-Settings", "Keep-Alive", "Max-Forwards", "Proxy-Authorization", "Proxy-Connection", "Range", "TE",
+	"Trailer", "Transfer-Encoding", "Upgrade", "User-Agent", "Via",
 }
 
 func validateHeader(option, name string) error {
@@ -274,8 +278,9 @@ func validateHeader(option, name string) error {
 		return nil
 	case !isToken(name):
 		return fmt.Errorf("restyretry: %s is %q, which is not the name of a header field", option, name)
-	case slices.ContainsFunc(fieldsOfOthers, func(f string) bool { return strings.EqualFold(f, name) }):
-		return fmt.Errorf("restyretry: %s is %q, which has a meaning of its own", option, name)
+	case slices.ContainsFunc(fieldsOfOthers, func(f string) bool { return strings.EqualFold(f, name) }),
+		strings.HasPrefix(strings.ToLower(name), "content-"), strings.HasPrefix(strings.ToLower(name), "if-"):
+		return fmt.Errorf("restyretry: %s is %q, to which HTTP gives a meaning of its own: choose another name, such as X-Attempt", option, name)
 	default:
 		return nil
 	}

@@ -50,6 +50,13 @@ func discard(ctx context.Context, resp *resty.Response, read bool) {
 	raw.Body = d.rest()
 }
 
+// closeRaw closes the body of a response, if there is one.
+func closeRaw(resp *resty.Response) {
+	if resp != nil && resp.RawResponse != nil && resp.RawResponse.Body != nil {
+		_ = resp.RawResponse.Body.Close()
+	}
+}
+
 // A drain reads the beginning of a body that nobody else wants.
 type drain struct {
 	done chan struct{}

@@ -157,8 +157,11 @@ func (s *results) copyElements(own, v reflect.Value) {
 // copyFields leaves alone what decoders do.
 func (s *results) copyFields(own, v reflect.Value) {
 	for i := range v.NumField() {
-		tag := v.Type().Field(i).Tag
-		if own.Field(i).CanSet() && (tag.Get("json") != "-" || tag.Get("xml") != "-" && tag.Get("xml") != "") {
+		field, tag := v.Type().Field(i), v.Type().Field(i).Tag
+		switch {
+		case field.Anonymous && field.Type.Kind() == reflect.Struct && !own.Field(i).CanSet():
+			s.copyFields(own.Field(i), v.Field(i)) // whose exported fields can be set
+		case own.Field(i).CanSet() && (tag.Get("json") != "-" || tag.Get("xml") != "-" && tag.Get("xml") != ""):
 			own.Field(i).Set(s.copied(v.Field(i)))
 		}
 	}
