@@ -303,7 +303,8 @@ func TestWhatTakesAHostDown(t *testing.T) {
 		},
 		{
 			"timeouts", restyretry.BaseURLs(hostsOf("a b")...), hang,
-			[]func(*restyretry.Options){func(o *restyretry.Options) { o.AttemptTimeout = time.Millisecond }}, "a a a a a b b",
+			[]func(*restyretry.Options){func(o *restyretry.Options) { o.AttemptTimeout = time.Millisecond }},
+			"a a a a a b b",
 		},
 		{"Rotate", restyretry.Rotate(hostsOf("a b")...), func() (*http.Response, error) { return nil, errRefused }, nil, "a b b b b b b"},
 
@@ -311,16 +312,19 @@ func TestWhatTakesAHostDown(t *testing.T) {
 		{"501", restyretry.BaseURLs(hostsOf("a b")...), func() (*http.Response, error) { return reply(501), nil }, nil, "a a a a a a a"},
 		{
 			"errors that are not retried", restyretry.BaseURLs(hostsOf("a b")...), func() (*http.Response, error) { return nil, errRefused },
-			[]func(*restyretry.Options){func(o *restyretry.Options) { o.Errors = nil }}, "a a a a a a a",
+			[]func(*restyretry.Options){func(o *restyretry.Options) { o.Errors = nil }},
+			"a a a a a a a",
 		},
 		{
 			"500 that is not retried", restyretry.BaseURLs(hostsOf("a b")...), func() (*http.Response, error) { return reply(500), nil },
-			[]func(*restyretry.Options){func(o *restyretry.Options) { o.ServerErrors = false }}, "a a a a a a a",
+			[]func(*restyretry.Options){func(o *restyretry.Options) { o.ServerErrors = false }},
+			"a a a a a a a",
 		},
 		{"a list of one", restyretry.BaseURLs(hostsOf("a")...), func() (*http.Response, error) { return nil, errRefused }, nil, "a a a a a a a"},
 		{
 			"no Cooldown", restyretry.BaseURLs(hostsOf("a b")...), func() (*http.Response, error) { return nil, errRefused },
-			[]func(*restyretry.Options){withCooldown(nil)}, "a a a a a a a",
+			[]func(*restyretry.Options){withCooldown(nil)},
+			"a a a a a a a",
 		},
 		{
 			"a function", restyretry.TargetFunc(func(restyretry.Attempt) (string, error) { return "http://a.test/", nil }),
@@ -450,6 +454,22 @@ func TestACancelledTrialSaysNothingOfItsHost(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}
 		if got, want := r.hosts(), strings.TrimSpace(strings.Repeat("a ", 9)); got != want {
+			t.Errorf("got %s asked, want %s", got, want)
+		}
+	})
+}
+
+// A server that says how long to wait is not down: it is asked again after that.
+func TestAWaitIsNoFailureOfAHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t, restyretry.BaseURLs(hostsOf("a b")...), func(string) (*http.Response, error) {
+			return reply(503, "Retry-After", "1"), nil
+		}, restyretry.Off)
+		for range 12 {
+			_, _ = r.client.R().Get("/x")
+			time.Sleep(1500 * time.Millisecond)
+		}
+		if got, want := r.hosts(), strings.TrimSpace(strings.Repeat("a ", 12)); got != want {
 			t.Errorf("got %s asked, want %s", got, want)
 		}
 	})
