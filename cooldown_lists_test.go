@@ -458,3 +458,19 @@ func TestACancelledTrialSaysNothingOfItsHost(t *testing.T) {
 		}
 	})
 }
+
+// A server that says how long to wait is not down: it is asked again after that.
+func TestAWaitIsNoFailureOfAHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t, restyretry.BaseURLs(hostsOf("a b")...), func(string) (*http.Response, error) {
+			return reply(503, "Retry-After", "1"), nil
+		}, restyretry.Off)
+		for range 12 {
+			_, _ = r.client.R().Get("/x")
+			time.Sleep(1500 * time.Millisecond)
+		}
+		if got, want := r.hosts(), strings.TrimSpace(strings.Repeat("a ", 12)); got != want {
+			t.Errorf("got %s asked, want %s", got, want)
+		}
+	})
+}
