@@ -26,9 +26,6 @@ type word struct {
 
 // tell notes a word for talk, and never blocks.
 func (f *Fleet) tell(c *restyretry.Cooldown, key string, d time.Duration) {
-	if f.ctx.Err() != nil {
-		return
-	}
 	now := time.Now()
 	f.mu.Lock()
 	f.words.add(key, word{cooldown: c, ends: now.Add(d)}, now)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -150,6 +151,10 @@ func (f fault) test(t *testing.T) {
 	eventually(t, 5*time.Second, "one who comes late is told of the time before the fault", late.knows("before.test"))
 	eventually(t, 5*time.Second, "they are connected", func() bool { return first.Connected() && second.Connected() })
 	check()
+	admin := s.client(f.as)
+	eventually(t, 5*time.Second, "each of the three members has one connection that listens", func() bool {
+		return strings.Count(admin.Do(t.Context(), "client", "list", "type", "pubsub").String(), "addr=127") == 2*3 // and laddr
+	})
 }
 
 func (f fault) as(o *redis.Options) { o.Password = f.login }

@@ -177,6 +177,22 @@ func TestWhatWasSaidBeforeIsKnown(t *testing.T) {
 	eventually(t, time.Second, "a Cooldown that comes late knows", func() bool { return another.Left("http://api.test") > 0 })
 }
 
+func TestCatchesUpAsSoonAsItMay(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	joined(t, s.client()).refused(t, "api.test", 60)
+	eventually(t, 5*time.Second, "the word is in Redis", func() bool { return s.calls()["publish"] > 0 })
+	s.allow("late", aclLine(t))
+	s.do("acl", "setuser", "late", "-zrangebyscore")
+	late := joined(t, s.as("late"))
+	eventually(t, 5*time.Second, "it is denied", func() bool { return s.denied()["late zrangebyscore"] })
+	if late.left("api.test") > 0 {
+		t.Fatal("got the word, want it to be denied")
+	}
+	s.do("acl", "setuser", "late", "+zrangebyscore")
+	eventually(t, 10*time.Second, "it catches up", late.knows("api.test"))
+}
+
 func TestSeveralCooldownsAreOne(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t)
@@ -217,6 +233,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 	m.Budget("payments", b)
 	b.Request(time.Now())
 	eventually(t, 5*time.Second, "there is a report", func() bool { return s.calls()["hincrby"] > 0 })
+	time.Sleep(500 * time.Millisecond)
+	for b.Retry(time.Now()) { // as many as it was granted
+	}
 	m.Close()
 	m.Close()
 	if got := goroutines(); got != 0 {

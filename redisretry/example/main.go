@@ -1,7 +1,7 @@
 // Example shows what a fleet is good for: some processes send requests to a
 // server that now and then says wait, each for itself, and then as a fleet. It
 // prints how many requests the server had to refuse. It ends by itself after some
-// 9 seconds.
+// 10 seconds.
 //
 //	go run ./example
 package main
