@@ -30,8 +30,8 @@ import (
 // copied, after the first use.
 type Cooldown struct {
 	// Key names what shares a cool-down with the request; "" shares with nothing.
-	// u is where the attempt goes, without user information; path parameters may
-	// still stand in it. Default nil: scheme, host and port in lower case, without
+	// u is where the attempt goes, without user information and with its path
+	// parameters filled in. Default nil: scheme, host and port in lower case, without
 	// the port that the scheme has anyway.
 	// Servers that limit by token or by route need their own. It is logged and
 	// shared: no secrets in it. A key over 256 bytes is not shared.

@@ -200,7 +200,7 @@ func touched(c *resty.Client) string {
 	case c.RetryMaxWaitTime != math.MaxInt64:
 		return "RetryMaxWaitTime was changed after Install; set Wait"
 	case c.RetryResetReaders:
-		return "RetryResetReaders was changed after Install; there is nothing to set"
+		return "RetryResetReaders was changed after Install, and bodies are sent again without it; set MaxReplay"
 	case len(c.RetryConditions) == 0 || restyfields.Code(c.RetryConditions[0]) != conditionCode:
 		return "RetryConditions was changed after Install; set RetryIf"
 	case len(c.RetryHooks) == 0 || restyfields.Code(c.RetryHooks[0]) != retryHookCode:

@@ -88,7 +88,7 @@ func (l baseList) entry(i int, ref string) string { return join(l[i], ref) }
 func (l baseList) validate() error {
 	return validateList(l, func(u *url.URL) error {
 		if u.Scheme == "" || u.Host == "" {
-			return errors.New("a base URL must have a scheme and a host")
+			return errors.New("a base URL must have a scheme and a host, such as http://localhost:8080")
 		}
 		if u.RawQuery != "" || u.Fragment != "" {
 			return errors.New("a base URL cannot have a query or a fragment")
