@@ -59,41 +59,28 @@ const minRounds = 5
 
 func addBlock(all *[]series, renew cast, p plan) error {
 	variants, done, err := renew()
-	defer done()
 	if err != nil {
 		return err
 	}
+	defer done()
 	if *all == nil {
-		*all = namesOf(variants)
+		*all = make([]series, len(variants))
 	}
-	ops := beginBlock(*all, variants, p.batch)
+	ops := make([]int, len(variants))
+	for i, v := range variants {
+		s := &(*all)[i]
+		s.name, ops[i] = v.name, s.calibrate(v, p.batch)
+		s.blocks = append(s.blocks, nil)
+	}
 	end := time.Now().Add(p.block)
 	for round := 0; round < minRounds || time.Now().Before(end); round++ {
 		for _, i := range rand.Perm(len(variants)) {
 			s := &(*all)[i]
-			last := len(s.blocks) - 1
-			s.blocks[last] = append(s.blocks[last], s.batch(variants[i], ops[i]))
+			last := &s.blocks[len(s.blocks)-1]
+			*last = append(*last, s.batch(variants[i], ops[i]))
 		}
 	}
 	return nil
-}
-
-func namesOf(variants []variant) []series {
-	all := make([]series, len(variants))
-	for i, v := range variants {
-		all[i].name = v.name
-	}
-	return all
-}
-
-// beginBlock begins a block: it finds how many operations each variant needs.
-func beginBlock(all []series, variants []variant, batch time.Duration) []int {
-	ops := make([]int, len(variants))
-	for i, v := range variants {
-		ops[i] = all[i].calibrate(v, batch)
-		all[i].blocks = append(all[i].blocks, nil)
-	}
-	return ops
 }
 
 // calibrate warms a variant up and finds how many operations fill a batch, by
@@ -164,21 +151,15 @@ func estimateMedian(values []float64) estimate {
 // signRank is the largest k for which P(B < k) <= tail, where B is the number
 // of heads in n throws of a fair coin; 0 if there is none.
 func signRank(n int, tail float64) int {
+	exactly := math.Pow(2, -float64(n)) // P(B = k)
 	sum := 0.0
 	for k := range n {
-		sum += math.Exp(logChoose(n, k) - float64(n)*math.Ln2)
-		if sum > tail {
+		if sum += exactly; sum > tail {
 			return k
 		}
+		exactly *= float64(n-k) / float64(k+1)
 	}
 	return n
-}
-
-func logChoose(n, k int) float64 {
-	a, _ := math.Lgamma(float64(n + 1))
-	b, _ := math.Lgamma(float64(k + 1))
-	c, _ := math.Lgamma(float64(n - k + 1))
-	return a - b - c
 }
 
 // A field picks one figure of a sample.
