@@ -57,8 +57,8 @@ func costSection(e effort) (section, error) {
 func wireSection(e effort) (section, error) {
 	return compare(wires, e.wire, loopback, section{
 		title: "Cost over loopback",
-		text: "The same over loopback. Both sides send to one server over the same connection, so that only the client differs. " +
-			"Bytes and allocations include the server's.",
+		text: "The same over loopback, one request at a time from either side in turn, in random order. Both sides send to one server over " +
+			"the same connection, so that only the client differs. Bytes and allocations include the server's.",
 	})
 }
 

@@ -27,7 +27,7 @@ const shortBatch = 200 * time.Microsecond
 
 var fullEffort = effort{
 	cost:     plan{batch: shortBatch, blocks: 60, block: 100 * time.Millisecond},
-	wire:     plan{batch: 3 * time.Millisecond, blocks: 60, block: 250 * time.Millisecond},
+	wire:     plan{blocks: 60, block: 250 * time.Millisecond},
 	memory:   plan{batch: shortBatch, blocks: 30, block: 150 * time.Millisecond},
 	loopback: plan{batch: 3 * time.Millisecond, blocks: 20, block: 350 * time.Millisecond},
 	waiting:  10_000, wait: 2 * time.Second,
@@ -36,7 +36,7 @@ var fullEffort = effort{
 
 var quickEffort = effort{
 	cost:     plan{batch: shortBatch, blocks: 6, block: 40 * time.Millisecond},
-	wire:     plan{batch: time.Millisecond, blocks: 6, block: 40 * time.Millisecond},
+	wire:     plan{blocks: 6, block: 40 * time.Millisecond},
 	memory:   plan{batch: shortBatch, blocks: 6, block: 20 * time.Millisecond},
 	loopback: plan{batch: time.Millisecond / 2, blocks: 6, block: 20 * time.Millisecond},
 	waiting:  1000, wait: 400 * time.Millisecond,

@@ -92,7 +92,7 @@ const methodText = "In each round every variant runs once, in random order; afte
 	"are made anew. A time is the median of the blocks' medians. A ratio or a difference is taken within each round; its median " +
 	"of the blocks' medians has a 95 % confidence interval by order statistics (sign test over the blocks). " +
 	"In memory a variant runs for about 0.2 ms at a time, or once if one run takes longer: most such times have no garbage collection in them, " +
-	"but with bodies of 1 MiB and in parallel many do. " +
+	"but with bodies of 1 MiB and in parallel many do; what is allocated more makes it come the more often. " +
 	"Bytes and allocations are per request and, over loopback, include the server's, which is the same for all."
 
 const aheadText = "By time and bytes where the whole confidence interval of the paired ratio is below 0.97, by other figures where they are " +
