@@ -71,7 +71,8 @@ func addBlock(all *[]series, renew cast, p plan) error {
 	}
 	ops := make([]int, len(variants))
 	for i, v := range variants {
-		ops[i] = (*all)[i].begin(v, p.batch)
+		s := &(*all)[i]
+		s.name, ops[i] = v.name, s.begin(v, p.batch)
 	}
 	end := time.Now().Add(p.block)
 	for round := 0; round < minRounds || time.Now().Before(end); round++ {

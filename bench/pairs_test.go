@@ -90,6 +90,9 @@ func TestMeasure(t *testing.T) {
 	if err != nil || casts != 3 || len(all[0].blocks) != 3 || len(all[0].blocks[2].nanos) != minRounds {
 		t.Fatalf("got %d casts, %v, want 3", casts, err)
 	}
+	if all[1].name != "1 KiB" {
+		t.Errorf("got the name %q, want that of the variant", all[1].name)
+	}
 	if d := all[1].minus(all[0], bytesOf); math.Abs(d.median-1024) > 1 {
 		t.Errorf("got %+v bytes, want 1024", d)
 	}

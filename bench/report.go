@@ -68,7 +68,7 @@ func document(sections []section, where string) string {
 func command(id string) string { return "`go run . -only " + id + "`" }
 
 func (s section) markdown() string {
-	text := fmt.Sprintf("### %s\n\n%s\n\n%s\n", s.title, strings.TrimSpace(command(s.id)+" "+s.text), &s.table)
+	text := fmt.Sprintf("### %s\n\n%s\n\n%s\n", s.title, strings.TrimSpace("By "+command(s.id)+". "+s.text), &s.table)
 	if s.chart != nil {
 		text += fmt.Sprintf("![%s](charts/%s.svg)\n\n", s.chart.Title, s.id)
 	}

@@ -57,7 +57,7 @@ func TestTheReportSaysWhatWasMissedAndHowToRepeatIt(t *testing.T) {
 	}
 	text, _ := os.ReadFile(readme)
 	for _, want := range []string{
-		"Measured here.", "### A title\n\n`go run . -only x`\n\n| a | b |\n", "somebody", "![A chart](charts/x.svg)",
+		"Measured here.", "### A title\n\nBy `go run . -only x`.\n\n| a | b |\n", "somebody", "![A chart](charts/x.svg)",
 		"| that | +1 | +2 | **no** | `go run . -only x` |", "| this | +1 | +1 | yes |",
 	} {
 		if !strings.Contains(string(text), want) {
