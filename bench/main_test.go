@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,13 +13,13 @@ import (
 // operations check themselves.
 func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
-		for name, newWorld := range worlds {
+		for name, open := range worlds {
 			t.Run(s.id+"/"+name, func(t *testing.T) {
-				all, done, err := s.variants(newWorld)
-				defer done()
+				all, done, err := s.variants(open)
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer done()
 				for _, v := range all {
 					s.try(t, v, name == "loopback")
 				}
@@ -27,10 +28,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-var worlds = map[string]func(...int) (*world, error){
-	"memory":   func(script ...int) (*world, error) { return inMemory(script...), nil },
-	"loopback": loopback,
-}
+var worlds = map[string]opener{"memory": inMemory, "loopback": loopback}
 
 func (s scenario) try(t *testing.T, v variant, wire bool) {
 	// Some peers fail now and then where the transport is still reading the body
@@ -50,16 +48,43 @@ func (s scenario) try(t *testing.T, v variant, wire bool) {
 	}
 }
 
-func TestHotPaths(t *testing.T) {
-	for _, h := range hotPaths {
-		both, _, _ := h.variants()
-		for _, v := range both {
-			for range 2 {
-				if err := v.run(); err != nil {
-					t.Errorf("%s: %s: %v", h.name, v.name, err)
+func TestComparisonsDoTheirWork(t *testing.T) {
+	for where, open := range worlds {
+		for _, c := range slices.Concat(costs, wires) {
+			t.Run(where+"/"+c.name+"/"+c.base, func(t *testing.T) {
+				both, done, err := c.variants(open)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
+				defer done()
+				for _, v := range slices.Concat(both, both) {
+					if err := v.run(); err != nil {
+						t.Errorf("%s: %v", v.name, err)
+					}
+				}
+			})
 		}
+	}
+}
+
+func TestABoundIsHeldUpToItsLimit(t *testing.T) {
+	c := comparison{name: "x", base: "y", maxAllocs: 5, maxBytes: 1000, maxPercent: 3}
+	time := func(r float64) estimate { return estimate{r, r, r} }
+	for name, x := range map[string]struct {
+		excess excess
+		held   bool
+	}{
+		"at the limit":         {excess{time(1.03), 5.01, 1000}, true},
+		"too many allocations": {excess{time(1), 6, 0}, false},
+		"too many bytes":       {excess{time(1), 0, 1001}, false},
+		"too slow":             {excess{time(1.04), 0, 0}, false},
+	} {
+		if got := c.bounds("z", x.excess); len(got) != 1 || got[0].held != x.held {
+			t.Errorf("%s: got %+v, want held %t", name, got, x.held)
+		}
+	}
+	if got := (comparison{}).bounds("z", excess{}); got != nil {
+		t.Errorf("got %+v without bounds, want none", got)
 	}
 }
 
@@ -68,9 +93,9 @@ func TestWaiting(t *testing.T) {
 		if !p.retries {
 			continue
 		}
-		r := measureWaiting(p, 20, 300*time.Millisecond)
-		if r.err != nil || r.goroutines < 1 || r.goroutines > 10 {
-			t.Errorf("got %+v, want no error and a goroutine for each request", r)
+		h, err := measureWaiting(p, 20, 300*time.Millisecond)
+		if err != nil || h.goroutines < 1 || h.goroutines > 10 {
+			t.Errorf("%s: got %+v, %v, want no error and a goroutine for each request", p.name, h, err)
 		}
 	}
 }
@@ -93,7 +118,7 @@ func TestUploads(t *testing.T) {
 		if len(r.received) == 0 || r.received[0] != length {
 			t.Errorf("%s: got %v, want a first attempt of %d", p.name, r.received, length)
 		}
-		if got := r.verdict(p, length); p.name == ourName && got != "200" {
+		if got := r.verdict(length); p.name == ourName && got != "200" {
 			t.Errorf("%s: got %s, want 200", p.name, got)
 		}
 	}
@@ -126,8 +151,8 @@ func TestLeaks(t *testing.T) {
 		if !p.retries {
 			continue
 		}
-		for _, isRaw := range []bool{false, true} {
-			r, err := measureLeaks(p, isRaw, 3)
+		for _, f := range []feature{plain, raw} {
+			r, err := measureLeaks(p, f, 3)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,10 +169,11 @@ func TestLeaks(t *testing.T) {
 // A client that does not do the work is caught.
 func TestChecks(t *testing.T) {
 	s := scenario{method: "POST", body: small, script: okay}
+	w, _ := inMemory(okay...)
 	lie := func(a answer) variant {
 		return s.variant(peer{name: "liar", connect: func(setup) sender {
 			return func(*job) (answer, error) { return a, nil }
-		}}, inMemory(okay...))
+		}}, w)
 	}
 	for name, a := range map[string]answer{
 		"sent nothing":   {200, len(goodBody)},
@@ -158,11 +184,10 @@ func TestChecks(t *testing.T) {
 			t.Errorf("%s: got no error", name)
 		}
 	}
-	w := inMemory(okay...)
 	short := peer{name: "short", connect: func(s setup) sender {
 		return func(j *job) (answer, error) {
 			own := *j
-			own.body = own.body[1:]
+			own.body = own.body.([]byte)[1:]
 			return connectHTTP(s)(&own)
 		}
 	}}

@@ -16,14 +16,17 @@ type variant struct {
 	run  func() error
 }
 
-// A sample is what one operation of a variant took in one round.
-type sample struct{ nanos, bytes, allocs float64 }
+// A block is what the operations of a variant took in one block of rounds.
+type block struct {
+	nanos         []float64 // in each round
+	bytes, allocs float64
+}
 
-// A series has the samples of a variant, by block and round. Series of one call
-// of measure belong together: their nth samples are of the same round.
+// A series has the blocks of a variant. Series of one call of measure belong
+// together: their nth rounds are the same ones.
 type series struct {
 	name   string
-	blocks [][]sample
+	blocks []block
 	runs   int
 	failed int
 	err    error // the first
@@ -31,7 +34,7 @@ type series struct {
 
 // A plan says how long to measure.
 type plan struct {
-	batch  time.Duration // how long one variant runs in one round, about
+	batch  time.Duration // how long one variant runs in one round, about; 0 is once
 	blocks int
 	block  time.Duration // how long a block takes, about
 }
@@ -59,74 +62,54 @@ const minRounds = 5
 
 func addBlock(all *[]series, renew cast, p plan) error {
 	variants, done, err := renew()
-	defer done()
 	if err != nil {
 		return err
 	}
+	defer done()
 	if *all == nil {
-		*all = namesOf(variants)
+		*all = make([]series, len(variants))
 	}
-	ops := beginBlock(*all, variants, p.batch)
+	ops := make([]int, len(variants))
+	for i, v := range variants {
+		s := &(*all)[i]
+		s.name, ops[i] = v.name, s.begin(v, p.batch)
+	}
 	end := time.Now().Add(p.block)
 	for round := 0; round < minRounds || time.Now().Before(end); round++ {
 		for _, i := range rand.Perm(len(variants)) {
 			s := &(*all)[i]
-			last := len(s.blocks) - 1
-			s.blocks[last] = append(s.blocks[last], s.batch(variants[i], ops[i]))
+			start := time.Now()
+			s.repeat(variants[i], ops[i])
+			nanos := float64(time.Since(start)) / float64(ops[i])
+			last := &s.blocks[len(s.blocks)-1]
+			last.nanos = append(last.nanos, nanos)
 		}
 	}
 	return nil
 }
 
-func namesOf(variants []variant) []series {
-	all := make([]series, len(variants))
-	for i, v := range variants {
-		all[i].name = v.name
-	}
-	return all
-}
+// minWarm is how many operations the bytes and allocations are a mean of, at
+// least.
+const minWarm = 8
 
-// beginBlock begins a block: it finds how many operations each variant needs.
-func beginBlock(all []series, variants []variant, batch time.Duration) []int {
-	ops := make([]int, len(variants))
-	for i, v := range variants {
-		ops[i] = all[i].calibrate(v, batch)
-		all[i].blocks = append(all[i].blocks, nil)
-	}
-	return ops
-}
-
-// calibrate warms a variant up and finds how many operations fill a batch, by
-// the shortest time that one has taken.
-func (s *series) calibrate(v variant, want time.Duration) int {
+// begin begins a block: it warms a variant up, and finds what it allocates and
+// how many operations fill a batch, by the shortest time that one has taken.
+func (s *series) begin(v variant, want time.Duration) (ops int) {
 	each := math.Inf(1)
 	for n := 1; ; n *= 2 {
-		each = min(each, s.batch(v, n).nanos)
-		if each*float64(n)*2 > float64(want) || n >= 1<<16 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		s.repeat(v, n)
+		each = min(each, float64(time.Since(start))/float64(n))
+		runtime.ReadMemStats(&after)
+		if n >= minWarm && each*float64(n)*2 > float64(want) || n >= 1<<16 {
+			s.blocks = append(s.blocks, block{
+				bytes:  float64(after.TotalAlloc-before.TotalAlloc) / float64(n),
+				allocs: float64(after.Mallocs-before.Mallocs) / float64(n),
+			})
 			return max(1, int(float64(want)/each))
 		}
-	}
-}
-
-// batch runs a variant n times, after a quarter as many that do not count for
-// the time, and returns the mean time of the n and the mean bytes and
-// allocations of all of them.
-//
-// ReadMemStats empties the caches of the allocator. To fill them again takes the
-// longer the more sizes a variant allocates, and no service pays for that.
-func (s *series) batch(v variant, n int) sample {
-	var before, after runtime.MemStats
-	untimed := (n + 3) / 4
-	runtime.ReadMemStats(&before)
-	s.repeat(v, untimed)
-	start := time.Now()
-	s.repeat(v, n)
-	took := time.Since(start)
-	runtime.ReadMemStats(&after)
-	return sample{
-		nanos:  float64(took.Nanoseconds()) / float64(n),
-		bytes:  float64(after.TotalAlloc-before.TotalAlloc) / float64(n+untimed),
-		allocs: float64(after.Mallocs-before.Mallocs) / float64(n+untimed),
 	}
 }
 
@@ -164,53 +147,47 @@ func estimateMedian(values []float64) estimate {
 // signRank is the largest k for which P(B < k) <= tail, where B is the number
 // of heads in n throws of a fair coin; 0 if there is none.
 func signRank(n int, tail float64) int {
+	exactly := math.Pow(2, -float64(n)) // P(B = k)
 	sum := 0.0
 	for k := range n {
-		sum += math.Exp(logChoose(n, k) - float64(n)*math.Ln2)
-		if sum > tail {
+		if sum += exactly; sum > tail {
 			return k
 		}
+		exactly *= float64(n-k) / float64(k+1)
 	}
 	return n
 }
 
-func logChoose(n, k int) float64 {
-	a, _ := math.Lgamma(float64(n + 1))
-	b, _ := math.Lgamma(float64(k + 1))
-	c, _ := math.Lgamma(float64(n - k + 1))
-	return a - b - c
-}
+// A field picks one figure of a block: one value, or one for each round.
+type field func(block) []float64
 
-// A field picks one figure of a sample.
-type field func(sample) float64
-
-func nanos(s sample) float64   { return s.nanos }
-func bytesOf(s sample) float64 { return s.bytes }
-func allocs(s sample) float64  { return s.allocs }
+func nanos(b block) []float64   { return b.nanos }
+func bytesOf(b block) []float64 { return []float64{b.bytes} }
+func allocs(b block) []float64  { return []float64{b.allocs} }
 
 // of is the median of one figure of a series.
 func (s series) of(f field) estimate {
-	return s.each(func(block, round int) float64 { return f(s.blocks[block][round]) })
+	return s.beside(s, f, func(own, _ float64) float64 { return own })
 }
 
 // minus is the median of the differences between two series, round by round.
 func (s series) minus(base series, f field) estimate {
-	return s.each(func(block, round int) float64 { return f(s.blocks[block][round]) - f(base.blocks[block][round]) })
+	return s.beside(base, f, func(own, base float64) float64 { return own - base })
 }
 
 // over is the median of the ratios between two series, round by round.
 func (s series) over(base series, f field) estimate {
-	return s.each(func(block, round int) float64 { return f(s.blocks[block][round]) / f(base.blocks[block][round]) })
+	return s.beside(base, f, func(own, base float64) float64 { return own / base })
 }
 
-// each takes the median of every block, and estimates the median of these: the
+// beside takes the median of every block, and estimates the median of these: the
 // rounds of one block are not independent of each other, the blocks are.
-func (s series) each(value func(block, round int) float64) estimate {
+func (s series) beside(base series, f field, value func(own, base float64) float64) estimate {
 	medians := make([]float64, len(s.blocks))
 	for b := range medians {
-		values := make([]float64, len(s.blocks[b]))
-		for r := range values {
-			values[r] = value(b, r)
+		values, others := slices.Clone(f(s.blocks[b])), f(base.blocks[b])
+		for round := range values {
+			values[round] = value(values[round], others[round])
 		}
 		medians[b] = estimateMedian(values).median
 	}

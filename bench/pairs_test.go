@@ -60,13 +60,13 @@ func TestPaired(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	var a, b series
 	for range 20 {
-		var one, other []sample
+		var one, other []float64
 		for range 11 {
 			common := 1000 * random.Float64()
-			one = append(one, sample{nanos: common + random.Float64()})
-			other = append(other, sample{nanos: common + 5 + random.Float64()})
+			one = append(one, common+random.Float64())
+			other = append(other, common+5+random.Float64())
 		}
-		a.blocks, b.blocks = append(a.blocks, one), append(b.blocks, other)
+		a.blocks, b.blocks = append(a.blocks, block{nanos: one}), append(b.blocks, block{nanos: other})
 	}
 	if d := b.minus(a, nanos); d.low < 4.5 || d.high > 5.5 {
 		t.Errorf("got %+v, want about 5", d)
@@ -87,8 +87,11 @@ func TestMeasure(t *testing.T) {
 			{"failing", func() error { failing++; return errors.New("no") }},
 		}, func() { casts++ }, nil
 	}, plan{batch: 100 * time.Microsecond, blocks: 3, block: 0})
-	if err != nil || casts != 3 || len(all[0].blocks) != 3 || len(all[0].blocks[2]) != minRounds {
+	if err != nil || casts != 3 || len(all[0].blocks) != 3 || len(all[0].blocks[2].nanos) != minRounds {
 		t.Fatalf("got %d casts, %v, want 3", casts, err)
+	}
+	if all[1].name != "1 KiB" {
+		t.Errorf("got the name %q, want that of the variant", all[1].name)
 	}
 	if d := all[1].minus(all[0], bytesOf); math.Abs(d.median-1024) > 1 {
 		t.Errorf("got %+v bytes, want 1024", d)

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,31 +30,16 @@ const attempts = 3
 // A job is one request, said in the same words to every peer.
 type job struct {
 	method, url string
-	body        []byte
-	// open, if set, gives the body as a reader instead, once per request.
-	open func() (io.Reader, error)
-}
-
-// given is the body as a caller would pass it: nil, a []byte or a reader.
-func (j *job) given() (any, error) {
-	switch {
-	case j.open != nil:
-		return j.open()
-	case j.body != nil:
-		return j.body, nil
-	default:
-		return nil, nil
-	}
+	body        any // nil, []byte or an io.Reader, which is good for one job
 }
 
 // reader is the body for those peers that only take a reader.
-func (j *job) reader() (io.Reader, error) {
-	given, err := j.given()
-	if b, ok := given.([]byte); ok {
-		return bytes.NewReader(b), nil
+func (j *job) reader() io.Reader {
+	if b, ok := j.body.([]byte); ok {
+		return bytes.NewReader(b)
 	}
-	r, _ := given.(io.Reader)
-	return r, err
+	r, _ := j.body.(io.Reader)
+	return r
 }
 
 // An answer is what came back: the status, and how long the body was that could
@@ -68,12 +55,11 @@ type feature int
 const (
 	plain        feature = iota
 	optionsEach          // options of one request, made for each
-	optionsOnce          // options of one request, made once and used for all
+	optionsOnce          // options of one request, made once and used for all; only ours is asked
 	urlList              // attempt n goes to the nth URL
 	hooks                // a callback at each place where the peer has one
 	raw                  // the response's body is left to the caller
 	userContext          // a context that can be cancelled
-	idle                 // a callback that does nothing wherever the plugin has one
 	featureCount = iota
 )
 
@@ -120,12 +106,12 @@ var peers = []peer{
 	{name: bareName, module: "github.com/go-resty/resty/v2", parses: true, connect: connectResty},
 	{
 		name: ownName, retries: true, parses: true, connect: connectOwn, hooked: 4,
-		lacks: [featureCount]string{optionsEach: noOptions, optionsOnce: noOptions, urlList: "SRV records only"},
+		lacks: [featureCount]string{optionsEach: noOptions, urlList: "SRV records only"},
 	},
 	{name: ourName, retries: true, parses: true, connect: connectOurs, hooked: 4},
 	{
 		name: "go-retryablehttp", module: "github.com/hashicorp/go-retryablehttp", retries: true, rewinds: true, connect: connectRetryable, hooked: 5,
-		lacks: [featureCount]string{optionsEach: noOptions, optionsOnce: noOptions, urlList: noList},
+		lacks: [featureCount]string{optionsEach: noOptions, urlList: noList},
 	},
 	{
 		name: "failsafe-go", module: "github.com/failsafe-go/failsafe-go", retries: true, rewinds: true, connect: connectFailsafe, hooked: 3,
@@ -133,20 +119,24 @@ var peers = []peer{
 	},
 	{
 		name: "rehttp", module: "github.com/PuerkitoBio/rehttp", retries: true, rewinds: true, connect: connectRehttp,
-		lacks: [featureCount]string{optionsEach: noOptions, optionsOnce: noOptions, urlList: noList, hooks: noHooks},
+		lacks: [featureCount]string{optionsEach: noOptions, urlList: noList, hooks: noHooks},
 	},
 	{
 		name: "heimdall", module: "github.com/gojek/heimdall/v7", retries: true, rewinds: true, connect: connectHeimdall, hooked: 4,
-		lacks: [featureCount]string{optionsEach: noOptions, optionsOnce: noOptions, urlList: noList},
+		lacks: [featureCount]string{optionsEach: noOptions, urlList: noList},
 	},
 	{
 		name: "Resty v3", module: "resty.dev/v3", retries: true, parses: true, rewinds: true, connect: connectResty3, hooked: 4,
-		lacks: [featureCount]string{optionsOnce: "set on each request"},
 	},
 	{
 		name: "backoff + Resty v2", module: "github.com/cenkalti/backoff/v5", retries: true, parses: true, connect: connectBackoff, hooked: 1,
 		lacks: [featureCount]string{urlList: noList},
 	},
+}
+
+// peerNamed finds a peer.
+func peerNamed(name string) peer {
+	return peers[slices.IndexFunc(peers, func(p peer) bool { return p.name == name })]
 }
 
 // doer is what the clients around net/http have in common.
@@ -155,11 +145,7 @@ type doer func(*http.Request) (*http.Response, error)
 // send makes a request for d and reads the whole response into memory, as
 // Resty does.
 func (d doer) send(j *job) (answer, error) {
-	body, err := j.reader()
-	if err != nil {
-		return answer{}, err
-	}
-	r, err := http.NewRequestWithContext(context.Background(), j.method, j.url, body)
+	r, err := http.NewRequestWithContext(context.Background(), j.method, j.url, j.reader())
 	if err != nil {
 		return answer{}, err
 	}
@@ -180,19 +166,8 @@ func connectHTTP(s setup) sender {
 }
 
 // restyRequest prepares a request of Resty v2.
-func restyRequest(c *resty.Client, s setup, j *job) (*resty.Request, error) {
-	r := c.R()
-	body, err := j.given()
-	if err != nil {
-		return nil, err
-	}
-	if body != nil {
-		r.SetBody(body)
-	}
-	if s.feature == raw {
-		r.SetDoNotParseResponse(true)
-	}
-	return r, nil
+func restyRequest(c *resty.Client, s setup, j *job) *resty.Request {
+	return c.R().SetBody(j.body).SetDoNotParseResponse(s.feature == raw)
 }
 
 func restyAnswer(s setup, resp *resty.Response, err error) (answer, error) {
@@ -221,10 +196,7 @@ func (silent) Debugf(string, ...any) {}
 // if there is one.
 func restySender(c *resty.Client, s setup, ctx func() context.Context) sender {
 	return func(j *job) (answer, error) {
-		r, err := restyRequest(c, s, j)
-		if err != nil {
-			return answer{}, err
-		}
+		r := restyRequest(c, s, j)
 		if ctx != nil {
 			r.SetContext(ctx())
 		}
@@ -258,12 +230,6 @@ func connectOwn(s setup) sender {
 		c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { s.hook(); return nil })
 		c.AddRetryHook(func(*resty.Response, error) { s.hook() })
 		c.OnSuccess(func(*resty.Client, *resty.Response) { s.hook() })
-	}
-	if s.feature == idle {
-		c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return nil })
-		c.SetPreRequestHook(func(*resty.Client, *http.Request) error { return nil })
-		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return nil })
-		c.OnSuccess(func(*resty.Client, *resty.Response) {})
 	}
 	return restySender(c, s, s.context())
 }
@@ -322,11 +288,7 @@ func connectRetryable(s setup) sender {
 		c.PrepareRetry = func(*http.Request) error { s.hook(); return nil }
 	}
 	return func(j *job) (answer, error) {
-		body, err := j.given()
-		if err != nil {
-			return answer{}, err
-		}
-		r, err := retryablehttp.NewRequest(j.method, j.url, body)
+		r, err := retryablehttp.NewRequest(j.method, j.url, j.body)
 		if err != nil {
 			return answer{}, err
 		}
@@ -345,20 +307,13 @@ func connectFailsafe(s setup) sender {
 		return b.Build()
 	}
 	c := &http.Client{Transport: s.transport}
-	once := policy()
-	switch s.feature {
-	case optionsEach:
+	if s.feature == optionsEach {
 		return doer(func(r *http.Request) (*http.Response, error) {
 			return failsafehttp.NewRequest(r, c, policy()).Do()
 		}).send
-	case optionsOnce:
-		return doer(func(r *http.Request) (*http.Response, error) {
-			return failsafehttp.NewRequest(r, c, once).Do()
-		}).send
-	default:
-		c.Transport = failsafehttp.NewRoundTripper(s.transport, once)
-		return doer(c.Do).send
 	}
+	c.Transport = failsafehttp.NewRoundTripper(s.transport, policy())
+	return doer(c.Do).send
 }
 
 func connectRehttp(s setup) sender {
@@ -405,23 +360,11 @@ func connectResty3(s setup) sender {
 		c.OnSuccess(func(*resty3.Client, *resty3.Response) { s.hook() })
 	}
 	return func(j *job) (answer, error) {
-		r := c.R()
-		body, err := j.given()
-		if err != nil {
-			return answer{}, err
-		}
-		if body != nil {
-			r.SetBody(body)
-		}
+		r := c.R().SetBody(j.body).SetResponseDoNotParse(s.feature == raw)
 		if s.feature == optionsEach {
 			r.SetRetryCount(attempts)
 		}
-		r.SetResponseDoNotParse(s.feature == raw)
-		url := j.url
-		if path != "" {
-			url = path
-		}
-		resp, err := r.Execute(j.method, url)
+		resp, err := r.Execute(j.method, cmp.Or(path, j.url))
 		switch {
 		case err != nil:
 			return answer{}, err
@@ -465,24 +408,12 @@ func connectBackoff(s setup) sender {
 	}
 	once := options()
 	return func(j *job) (answer, error) {
-		given, err := j.given()
-		if err != nil {
-			return answer{}, err
-		}
-		own := *j
-		if reader, ok := given.(io.Reader); ok {
-			own.open = func() (io.Reader, error) { return reader, nil }
-		}
 		with := once
 		if s.feature == optionsEach {
 			with = options()
 		}
 		resp, err := backoff.Retry(context.Background(), func() (*resty.Response, error) {
-			r, err := restyRequest(c, s, &own)
-			if err != nil {
-				return nil, err
-			}
-			resp, err := r.Execute(j.method, j.url)
+			resp, err := restyRequest(c, s, j).Execute(j.method, j.url)
 			if err == nil && resp.StatusCode() >= http.StatusInternalServerError {
 				err = errServer
 			}

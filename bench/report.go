@@ -10,81 +10,132 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/restyretry/restyretry/bench/internal/report"
 )
 
-// A section is a part of the report: text, a table, and perhaps a chart.
+// A section is a part of the report.
 type section struct {
 	id, title, text string
-	table           table
-	chart           *chart
-	ahead           []string // peers that did better than we, and by how much
+	table           report.Table
+	chart           *report.Bars // or nil
+	bounds          []bound
+	ahead           []string // peers that did better than restyretry, and by how much
 }
 
-// A table is a Markdown table.
-type table struct {
-	head []string
-	rows [][]string
+// A bound is what something may cost at most, and what it cost.
+type bound struct {
+	what, limit, got string
+	held             bool
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+const (
+	beginMark = "<!-- tables: written by go run . -->"
+	endMark   = "<!-- end of tables -->"
+)
 
-func (t table) String() string {
+// document is the report on all sections.
+func document(sections []section, where string) string {
 	var b strings.Builder
-	line := func(cells []string) {
-		for _, c := range cells {
-			fmt.Fprintf(&b, "| %s ", strings.ReplaceAll(c, "|", "\\|"))
-		}
-		b.WriteString("|\n")
-	}
-	line(t.head)
-	b.WriteString(strings.Repeat("|---", len(t.head)) + "|\n")
-	for _, row := range t.rows {
-		line(row)
-	}
-	return b.String()
-}
-
-// markdown is the whole section.
-func (s section) markdown() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "### %s\n\n", s.title)
-	if s.text != "" {
-		fmt.Fprintf(&b, "%s\n\n", s.text)
-	}
-	b.WriteString(s.table.String())
-	if s.chart != nil {
-		fmt.Fprintf(&b, "\n![%s](charts/%s.svg)\n", s.chart.title, s.id)
-	}
-	return b.String()
-}
-
-// report is all sections, with what the figures were measured on and when, and
-// with a list of what peers do better.
-func report(sections []section, where string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n%s\n\n", where, methodText)
-	ahead := table{head: []string{"in", "ahead of restyretry, and by how much"}}
+	bounds := report.Table{Head: []string{"what", "bound", "measured", "held", "command"}}
+	ahead := report.Table{Head: []string{"in", "ahead of restyretry, and by how much"}}
 	for _, s := range sections {
+		for _, x := range s.bounds {
+			held := "yes"
+			if !x.held {
+				held = "**no**"
+			}
+			bounds.Add(x.what, x.limit, x.got, held, command(s.id))
+		}
 		if len(s.ahead) > 0 {
-			ahead.add(s.title, strings.Join(s.ahead, "; "))
+			ahead.Add(s.title, strings.Join(s.ahead, "; "))
 		}
 	}
-	if len(ahead.rows) > 0 {
-		fmt.Fprintf(&b, "### Where a peer is ahead\n\n%s\n\n%s\n", aheadText, ahead)
+	fmt.Fprintf(&b, "%s\n\n%s\n\n", where, methodText)
+	if bounds.Len() > 0 {
+		fmt.Fprintf(&b, "### Bounds\n\n%s\n", &bounds)
+	}
+	if ahead.Len() > 0 {
+		fmt.Fprintf(&b, "### Where a peer is ahead\n\n%s\n\n%s\n", aheadText, &ahead)
 	}
 	for _, s := range sections {
-		fmt.Fprintf(&b, "%s\n", s.markdown())
+		b.WriteString(s.markdown())
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
+// command is what reproduces the figures of a section.
+func command(id string) string { return "`go run . -only " + id + "`" }
+
+func (s section) markdown() string {
+	text := fmt.Sprintf("### %s\n\n%s\n\n%s\n", s.title, strings.TrimSpace("By "+command(s.id)+". "+s.text), &s.table)
+	if s.chart != nil {
+		text += fmt.Sprintf("![%s](charts/%s.svg)\n\n", s.chart.Title, s.id)
+	}
+	return text
+}
+
+// write puts the report into README.md of dir and draws the charts.
+func write(dir, text string, sections []section) error {
+	for _, s := range sections {
+		if s.chart == nil {
+			continue
+		}
+		if err := s.chart.Save(filepath.Join(dir, "charts", s.id+".svg")); err != nil {
+			return err
+		}
+	}
+	return report.Replace(filepath.Join(dir, "README.md"), beginMark, endMark, text)
+}
+
+const methodText = "In each round every variant runs once, in random order; after a block of rounds all servers, clients and connections " +
+	"are made anew. A time is the median of the blocks' medians. A ratio or a difference is taken within each round; its median " +
+	"of the blocks' medians has a 95 % confidence interval by order statistics (sign test over the blocks). " +
+	"In memory a variant runs for about 0.2 ms at a time, or once if one run takes longer: most such times have no garbage collection in them, " +
+	"but with bodies of 1 MiB and in parallel many do; what is allocated more makes it come the more often. " +
+	"Bytes and allocations are per request and, over loopback, include the server's, which is the same for all."
+
+const aheadText = "By time and bytes where the whole confidence interval of the paired ratio is below 0.97, by other figures where they are " +
+	"below 97 % of restyretry's, and only if the work was done right."
+
+// ahead lists the peers whose figure is surely below 97 % of ours, given the
+// ratios of theirs to ours.
+func ahead(what string, ratios map[string]estimate) []string {
+	var names []string
+	for _, p := range peers {
+		if r, ok := ratios[p.name]; ok && r.high < 0.97 {
+			names = append(names, fmt.Sprintf("%s %s %%", p.name, signed(100*(r.median-1), 0)))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{what + ": " + strings.Join(names, ", ")}
+}
+
+// aheadBy is ahead for figures that were measured once.
+func aheadBy(what string, figures map[string]float64) []string {
+	ratios := map[string]estimate{}
+	for name, v := range figures {
+		r := v / figures[ourName]
+		ratios[name] = estimate{r, r, r}
+	}
+	return ahead(what, ratios)
+}
+
+// machine says what the figures were measured on, and when.
+func machine(start time.Time, loadBefore string) string {
+	return fmt.Sprintf("Measured on %s by %s %s/%s on %s, %d cores, in %.0f s; load average %s before and %s after. Versions: %s.",
+		start.UTC().Format("2006-01-02 15:04 UTC"), runtime.Version(), runtime.GOOS, runtime.GOARCH,
+		cpu(), runtime.NumCPU(), time.Since(start).Seconds(), loadBefore, load(), strings.Join(versions(), ", "))
+}
+
 // versions says which versions of the peers were measured.
-func versions() string {
+func versions() (list []string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return ""
+		return nil
 	}
-	var list []string
 	for _, p := range peers {
 		for _, m := range info.Deps {
 			if m.Path == p.module {
@@ -92,36 +143,23 @@ func versions() string {
 			}
 		}
 	}
-	return strings.Join(list, ", ") + "."
+	return list
 }
 
-var tempDir = regexp.MustCompile(`/\S*/(upload|early)\d+/`)
-
-var localPort = regexp.MustCompile(`127\.0\.0\.1:\d+`)
-
-const methodText = "In each round every variant runs once, in random order; after a block of rounds all servers, clients and connections " +
-	"are made anew. A time is the median of the blocks' medians; a ratio or a difference is taken within each round, and its median " +
-	"of the blocks' medians has a 95 % confidence interval by order statistics (sign test over the blocks). " +
-	"In memory a variant runs for about 0.2 ms at a time, or once if one run takes longer. Most such times have no garbage collection in them, " +
-	"but with bodies of 1 MiB and in parallel many do. " +
-	"Bytes and allocations are per request and, over loopback, include the server's, which is the same for all."
-
-const aheadText = "By time and bytes where the whole confidence interval of the paired ratio is below 0.97, by other figures where they are " +
-	"below 97 % of ours, and only if the work was done right."
-
-// machine says what the figures were measured on, and when.
-func machine(took time.Duration) string {
-	return fmt.Sprintf("Measured on %s by %s %s/%s on %s, %d cores, in %.0f s. Versions: %s",
-		time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.Version(), runtime.GOOS, runtime.GOARCH,
-		cpu(), runtime.NumCPU(), took.Seconds(), versions())
+// load is how many processes wanted a core in the last minute, where the system
+// tells it.
+func load() string {
+	all, _ := os.ReadFile("/proc/loadavg")
+	minute, _, ok := strings.Cut(string(all), " ")
+	if !ok {
+		return "unknown"
+	}
+	return minute
 }
 
 // cpu is the name of the processor, where the system tells it.
 func cpu() string {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "an unknown processor"
-	}
+	info, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(info)) {
 		name, value, _ := strings.Cut(line, ":")
 		if strings.TrimSpace(name) == "model name" {
@@ -131,46 +169,12 @@ func cpu() string {
 	return "an unknown processor"
 }
 
-const (
-	beginMark = "<!-- tables: written by go run . -->"
-	endMark   = "<!-- end of tables -->"
-)
-
-// between puts text between the two marks of a document.
-func between(document, text string) (string, error) {
-	head, rest, ok := strings.Cut(document, beginMark)
-	_, tail, ok2 := strings.Cut(rest, endMark)
-	if !ok || !ok2 {
-		return "", fmt.Errorf("the document has not both of the marks %q and %q", beginMark, endMark)
+// bold stresses what is not zero.
+func bold(n int) string {
+	if n == 0 {
+		return "0"
 	}
-	return head + beginMark + "\n\n" + text + "\n" + endMark + tail, nil
-}
-
-// writeReport puts the report into README.md of dir and draws the charts.
-func writeReport(dir, text string, sections []section) error {
-	path := filepath.Join(dir, "README.md")
-	document, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	whole, err := between(string(document), text)
-	if err != nil {
-		return err
-	}
-	for _, s := range sections {
-		if s.chart == nil {
-			continue
-		}
-		if err := s.chart.save(filepath.Join(dir, "charts", s.id+".svg")); err != nil {
-			return err
-		}
-	}
-	return os.WriteFile(path, []byte(whole), 0o644)
-}
-
-// difference prints a difference with its confidence interval.
-func difference(e estimate, digits int) string {
-	return fmt.Sprintf("%s (%s to %s)", signed(e.median, digits), signed(e.low, digits), signed(e.high, digits))
+	return fmt.Sprintf("**%d**", n)
 }
 
 // signed prints a figure with its sign, but none where it rounds to zero.
@@ -182,9 +186,10 @@ func signed(x float64, digits int) string {
 	return s
 }
 
-// percent prints a ratio as what it is above 1.
+// percent prints a ratio as what it is above 1, with its confidence interval.
 func percent(e estimate) string {
-	return difference(estimate{100 * (e.median - 1), 100 * (e.low - 1), 100 * (e.high - 1)}, 1)
+	above := func(r float64) string { return signed(100*(r-1), 1) }
+	return fmt.Sprintf("%s (%s to %s)", above(e.median), above(e.low), above(e.high))
 }
 
 // ratio prints a ratio with its confidence interval.
@@ -197,12 +202,10 @@ func ratio(e estimate) string {
 
 // duration prints nanoseconds.
 func duration(ns float64) string {
-	switch {
-	case ns < 1e6:
+	if ns < 1e6 {
 		return fmt.Sprintf("%.1f µs", ns/1e3)
-	default:
-		return fmt.Sprintf("%.2f ms", ns/1e6)
 	}
+	return fmt.Sprintf("%.2f ms", ns/1e6)
 }
 
 // size prints a number of bytes.
@@ -216,6 +219,11 @@ func size(n float64) string {
 		return fmt.Sprintf("%.1f MiB", n/(1<<20))
 	}
 }
+
+var (
+	tempDir   = regexp.MustCompile(`/\S*/(upload|early)\d+/`)
+	localPort = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+)
 
 // brief is an error in a table: one line, without the ports of this run.
 func brief(err error) string {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/restyretry/restyretry/bench/internal/report"
 )
 
 // A scenario is the same work for every peer.
@@ -16,6 +18,9 @@ type scenario struct {
 	script    []int // the statuses of the attempts of one request
 	feature   feature
 	parallel  int // goroutines that send at once, each perWorker requests; 0: one request
+	chart     bool
+
+	maxBytes, maxTime float64 // what ours may be over the base, as ratios; 0: no bound
 }
 
 var (
@@ -29,13 +34,15 @@ var (
 )
 
 var scenarios = []scenario{
-	{id: "get", title: "GET, 200", method: http.MethodGet, script: okay},
-	{id: "retry", title: "GET, 503 then 200", method: http.MethodGet, script: retry},
+	{id: "get", title: "GET, 200", method: http.MethodGet, script: okay, chart: true},
+	{id: "retry", title: "GET, 503 then 200", method: http.MethodGet, script: retry, chart: true},
 	{id: "post", title: "POST 1 KiB, 200", method: http.MethodPost, body: small, script: okay},
-	{id: "post-retry", title: "POST 1 MiB, 503 then 200", method: http.MethodPost, body: large, script: retry},
+	{
+		id: "post-retry", title: "POST 1 MiB, 503 then 200", method: http.MethodPost, body: large, script: retry, chart: true,
+		maxBytes: 0.05, maxTime: 0.25,
+	},
 	{id: "parallel", title: "Parallel GET, 200", method: http.MethodGet, script: okay, parallel: 8},
-	{id: "options-each", title: "GET, 200, options of its own made for each request", method: http.MethodGet, script: okay, feature: optionsEach},
-	{id: "options-once", title: "GET, 200, options of its own made once", method: http.MethodGet, script: okay, feature: optionsOnce},
+	{id: "options", title: "GET, 200, with options of its own", method: http.MethodGet, script: okay, feature: optionsEach},
 	{id: "urls", title: "GET, 503 from the first URL of a list, 200 from the second", method: http.MethodGet, script: retry, feature: urlList},
 	{id: "hooks", title: "GET, 503 then 200, with all hooks", method: http.MethodGet, script: retry, feature: hooks},
 }
@@ -64,7 +71,10 @@ func (s scenario) cannot(p peer) string {
 func (s scenario) variant(p peer, w *world) variant {
 	called := &atomic.Int64{}
 	send := p.connect(setup{transport: w.transport(), feature: s.feature, urls: w.urls, called: called})
-	j := &job{method: s.method, url: w.urls[0], body: s.body}
+	j := &job{method: s.method, url: w.urls[0]}
+	if s.body != nil {
+		j.body = s.body
+	}
 	if s.parallel > 0 {
 		return variant{p.name, func() error { return s.crowd(send, j, w) }}
 	}
@@ -128,12 +138,122 @@ func sendMany(send sender, j *job) error {
 // requests is how many an operation makes.
 func (s scenario) requests() int64 { return int64(max(1, s.parallel*perWorker)) }
 
-// peerNamed finds a peer.
-func peerNamed(name string) peer {
-	for _, p := range peers {
-		if p.name == name {
-			return p
+// variants makes one variant for each peer that can do the scenario, each with a
+// world of its own. The peer that the others are compared with takes part in
+// any case, without the feature that it lacks.
+func (s scenario) variants(open opener) (all []variant, done func(), err error) {
+	var worlds []*world
+	done = func() {
+		for _, w := range worlds {
+			w.close()
 		}
 	}
-	panic("no peer " + name)
+	for _, p := range peers {
+		own := s
+		if s.cannot(p) != "" {
+			if p.name != s.base() {
+				continue
+			}
+			own.feature = plain
+		}
+		w, err := open(s.script...)
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+		worlds = append(worlds, w)
+		all = append(all, own.variant(p, w))
+	}
+	return all, done, nil
+}
+
+// section measures a scenario in memory and over loopback.
+func (s scenario) section(e effort) (section, error) {
+	memory, err := s.measure(e.memory, inMemory)
+	if err != nil {
+		return section{}, err
+	}
+	wire, err := s.measure(e.loopback, loopback)
+	if err != nil {
+		return section{}, err
+	}
+	return s.report(memory, wire), nil
+}
+
+// results are the series of a scenario, by the names of the peers.
+type results map[string]series
+
+func (s scenario) measure(p plan, open opener) (results, error) {
+	all, err := measure(func() ([]variant, func(), error) { return s.variants(open) }, p)
+	found := results{}
+	for _, one := range all {
+		found[one.name] = one
+	}
+	return found, err
+}
+
+// report makes the table of a scenario.
+func (s scenario) report(memory, wire results) section {
+	base := s.base()
+	out := section{title: s.title, ahead: s.ahead(memory, wire)}
+	if s.parallel > 0 {
+		out.text = fmt.Sprintf("From %d goroutines at once, %d requests each; the figures are for one request.", s.parallel, perWorker)
+	}
+	out.table.Head = []string{"", "in memory", "× " + base, "bytes", "allocations", "loopback", "× " + base, "bytes", "allocations"}
+	bars := &report.Bars{Title: s.title + ": time in memory", Unit: "µs"}
+	for _, p := range peers {
+		name, why := p.name, s.cannot(p)
+		if why != "" && name == base {
+			name, why = name+", without", ""
+		}
+		if why != "" {
+			out.table.Add(name, why)
+			continue
+		}
+		out.table.Add(append(append([]string{name}, s.cells(memory, p.name)...), s.cells(wire, p.name)...)...)
+		if m := memory[p.name]; m.failed == 0 {
+			bars.Add(name, m.of(nanos).median/float64(s.requests())/1e3, p.name == ourName)
+		}
+	}
+	if s.chart {
+		out.chart = bars
+	}
+	if ours := memory[ourName]; s.maxBytes > 0 && ours.failed == 0 {
+		time, bytes := ours.over(memory[base], nanos), ours.over(memory[base], bytesOf).median
+		out.bounds = []bound{{
+			s.title + ", in memory, over " + base, fmt.Sprintf("× %.2f bytes, × %.2f time", s.maxBytes, s.maxTime),
+			fmt.Sprintf("× %.3f bytes, × %s time", bytes, ratio(time)), bytes <= s.maxBytes && time.median <= s.maxTime,
+		}}
+	}
+	return out
+}
+
+// cells are the four figures of a peer in one world, or what it does wrongly.
+func (s scenario) cells(in results, name string) []string {
+	m, each := in[name], float64(s.requests())
+	if m.failed > 0 {
+		return []string{fmt.Sprintf("**fails** %d times in %d: %s", m.failed, m.runs, brief(m.err)), "", "", ""}
+	}
+	return []string{
+		duration(m.of(nanos).median / each), ratio(m.over(in[s.base()], nanos)),
+		size(m.of(bytesOf).median / each), fmt.Sprintf("%.0f", m.of(allocs).median/each),
+	}
+}
+
+// ahead names the peers that are better than ours.
+func (s scenario) ahead(memory, wire results) []string {
+	list := ahead("time in memory", s.ratios(memory, nanos))
+	list = append(list, ahead("time over loopback", s.ratios(wire, nanos))...)
+	return append(list, ahead("bytes", s.ratios(memory, bytesOf))...)
+}
+
+// ratios are the figures of the peers that did the work right, over ours.
+func (s scenario) ratios(in results, f field) map[string]estimate {
+	found := map[string]estimate{}
+	for _, p := range peers {
+		if m, ok := in[p.name]; ok && m.failed == 0 && s.cannot(p) == "" {
+			found[p.name] = m.over(in[ourName], f)
+		}
+	}
+	return found
 }

@@ -2,53 +2,70 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/restyretry/restyretry/bench/internal/report"
 )
 
-// A waitingResult is what each of many requests costs that wait for their
-// second attempt.
-type waitingResult struct {
-	peer                     string
-	heap, stacks, goroutines float64
-	err                      error
+func waitingSection(e effort) (section, error) {
+	s := section{
+		title: fmt.Sprintf("%d requests waiting", e.waiting),
+		text: "In memory, after a 503, per request and above what there was before: live heap after a collection, stacks, goroutines " +
+			"(one is the caller's own). All of them get their 200 afterwards, which is checked.",
+		table: report.Table{Head: []string{"", "heap", "stacks", "goroutines"}},
+		chart: &report.Bars{Title: "A waiting request: heap and stack", Unit: "bytes"},
+	}
+	held, errs, totals := map[string]holding{}, map[string]error{}, map[string]float64{}
+	for _, i := range rand.Perm(len(peers)) {
+		if p := peers[i]; p.retries {
+			held[p.name], errs[p.name] = patientlyWaiting(p, e.waiting, e.wait)
+		}
+	}
+	for _, p := range peers {
+		h, err := held[p.name], errs[p.name]
+		switch {
+		case !p.retries:
+			s.table.Add(p.name, "no retries")
+		case err != nil:
+			s.table.Add(p.name, "**fails**: "+brief(err))
+		default:
+			s.table.Add(p.name, size(h.heap), size(h.stacks), fmt.Sprintf("%.2f", h.goroutines))
+			totals[p.name] = h.heap + h.stacks
+			s.chart.Add(p.name, totals[p.name], p.name == ourName)
+		}
+	}
+	s.ahead = aheadBy("heap and stacks", totals)
+	return s, nil
 }
 
 // patientlyWaiting is measureWaiting with a longer wait where the machine was too
 // busy to start all requests within the first.
-func patientlyWaiting(p peer, n int, wait time.Duration) (r waitingResult) {
+func patientlyWaiting(p peer, n int, wait time.Duration) (h holding, err error) {
 	for range 4 {
-		if r = measureWaiting(p, n, wait); r.err == nil {
+		if h, err = measureWaiting(p, n, wait); err == nil {
 			break
 		}
 		wait *= 2
 	}
-	return r
-}
-
-// more is the heap above that of another.
-func (r waitingResult) more(than waitingResult) string {
-	if than.err != nil {
-		return "not known"
-	}
-	return signed(r.heap-than.heap, 0) + " B"
+	return h, err
 }
 
 // measureWaiting sends n requests at once over the in-memory transport. All get
-// a 503 and wait. Half-way the live heap (after a collection), the stacks and
-// the goroutines are counted, less what there was before. In the end all have
+// a 503 and wait. Half-way it finds what each of them holds. In the end all have
 // to have got their 200.
-func measureWaiting(p peer, n int, wait time.Duration) waitingResult {
+func measureWaiting(p peer, n int, wait time.Duration) (holding, error) {
 	script := make([]int, 2*n)
 	for i := range script {
-		script[i] = http.StatusServiceUnavailable
-		if i >= n {
-			script[i] = http.StatusOK
-		}
+		script[i] = retry[i/n]
 	}
-	w := inMemory(script...)
+	w, err := inMemory(script...)
+	if err != nil {
+		return holding{}, err
+	}
 	send := p.connect(setup{transport: w.transport(), wait: wait})
 	j := &job{method: http.MethodGet, url: w.urls[0]}
 	ends := make(chan error, n)
@@ -62,14 +79,15 @@ func measureWaiting(p peer, n int, wait time.Duration) waitingResult {
 	}
 	time.Sleep(wait / 4)
 	during := footprint()
-	err := w.stillWaiting(n)
+	if got := w.count(); got != int64(n) {
+		err = fmt.Errorf("%d attempts while all should wait, want %d", got, n)
+	}
 	for range n {
 		if e := <-ends; e != nil {
 			err = e
 		}
 	}
-	each := during.minus(before, n)
-	return waitingResult{p.name, each.heap, each.stacks, each.goroutines, err}
+	return during.minus(before, n), err
 }
 
 // warmUp lets the runtime make its records of n goroutines, which it keeps for
@@ -84,14 +102,6 @@ func warmUp(n int) {
 	all.Wait()
 }
 
-// stillWaiting checks that no second attempt has come yet.
-func (w *world) stillWaiting(n int) error {
-	if got := w.count(); got != int64(n) {
-		return fmt.Errorf("%d attempts while all should wait, want %d", got, n)
-	}
-	return nil
-}
-
 // A holding is what a process holds.
 type holding struct{ heap, stacks, goroutines float64 }
 
@@ -103,7 +113,8 @@ func footprint() holding {
 	return holding{float64(m.HeapAlloc), float64(m.StackInuse), float64(runtime.NumGoroutine())}
 }
 
-func (p holding) minus(q holding, n int) holding {
+// minus is what each of n requests holds, given what there was before.
+func (h holding) minus(before holding, n int) holding {
 	d := float64(n)
-	return holding{(p.heap - q.heap) / d, (p.stacks - q.stacks) / d, (p.goroutines - q.goroutines) / d}
+	return holding{(h.heap - before.heap) / d, (h.stacks - before.stacks) / d, (h.goroutines - before.goroutines) / d}
 }
