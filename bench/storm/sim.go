@@ -123,8 +123,8 @@ func (s *simulation) happen(e event) {
 		s.send(e)
 		return
 	}
-	if e.attempt == 1 { // this is when the plugin counts a request
-		s.budget(e).Request(at(s.now))
+	if b := s.budget(e); b != nil && e.attempt == 1 { // this is when the plugin counts a request
+		b.Request(at(s.now))
 	}
 	switch {
 	case e.kind == succeeded:
@@ -158,7 +158,7 @@ func (s *simulation) again(e event) bool {
 	}
 	s.attempt.Number = int(e.attempt)
 	wait := s.policy.wait(s.attempt)
-	if !s.budget(e).Retry(at(s.now)) {
+	if b := s.budget(e); b != nil && !b.Retry(at(s.now)) {
 		return false
 	}
 	e.kind, e.attempt = sent, e.attempt+1
@@ -166,7 +166,7 @@ func (s *simulation) again(e event) bool {
 	return true
 }
 
-// budget is the budget of a request, perhaps nil, which allows everything.
+// budget is the budget of a request, or nil if its policy has none.
 func (s *simulation) budget(e event) *restyretry.Budget {
 	if s.budgets == nil {
 		return nil
