@@ -66,7 +66,12 @@ func (b *Budget) validate() error {
 // Give times as [time.Now] returns them. A time without a monotonic reading is
 // compared by the wall clock; one that is up to 10 seconds older than the newest
 // counts as the newest, and one that is older still as a clock that was set back.
+//
+// A nil Budget has no limit, and counts nothing.
 func (b *Budget) Request(t time.Time) {
+	if b == nil {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.advance(t)
@@ -77,6 +82,9 @@ func (b *Budget) Request(t time.Time) {
 // Retry takes a retry at t out of b, and reports whether there was one left. For
 // t see [Budget.Request].
 func (b *Budget) Retry(t time.Time) bool {
+	if b == nil {
+		return true
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.advance(t)

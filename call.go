@@ -296,8 +296,8 @@ func (c *call) report(resp *resty.Response, err error, asked bool) {
 func (c *call) record(a Attempt) {
 	c.attempts = append(c.attempts, a)
 	c.current.stage = reported
-	if b := c.policy.Budget; b != nil && a.Number == 1 && a.sent {
-		b.Request(a.Start.Add(a.Took))
+	if a.Number == 1 && a.sent {
+		c.policy.Budget.Request(a.Start.Add(a.Took))
 	}
 }
 
@@ -309,7 +309,7 @@ func (c *call) decide(asked bool) verdict {
 		v = c.policy.refuse(o, ReasonStopped)
 		v.err = o.ended(ReasonStopped, c.next.err)
 	}
-	if b := c.policy.Budget; v.retry && b != nil && !b.Retry(o.now) {
+	if v.retry && !c.policy.Budget.Retry(time.Now()) {
 		v = c.policy.refuse(o, ReasonBudget)
 	}
 	if !v.retry && c.next != nil {
@@ -331,7 +331,7 @@ func (c *call) outcome(asked bool) outcome {
 	o := outcome{
 		Attempt: a, err: err, asked: asked, partial: !c.current.read && isPartial(a.Response, err),
 		bodyLost: errors.Is(err, replay.ErrLost), replayable: c.isReplayable(),
-		client: c.client, ctx: c.ctx, began: c.began(), now: time.Now(),
+		client: c.client, ctx: c.ctx, began: c.began(), now: time.Now,
 	}
 	if o.open = c.policy.onAttempt; !o.open && c.policy.URL != nil {
 		o.elsewhere = c.goesElsewhere
@@ -629,7 +629,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 func (c *call) putBack() {
 	r := c.request
 	c.left, c.earlier = r.URL, nil
-	if c.payload == nil { // never taken
+	if c.payload == nil && r.Body != nil { // never taken
 		closeBody(c.client, r)
 	}
 	c.payload.finish()

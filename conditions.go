@@ -36,7 +36,7 @@ type outcome struct {
 	client    *resty.Client
 	ctx       context.Context // the caller's
 	began     time.Time       // the first attempt
-	now       time.Time
+	now       func() time.Time
 }
 
 // A verdict is what follows an attempt.
@@ -129,10 +129,11 @@ func (p *policy) permit(o outcome, cause Reason) verdict {
 // after is the verdict on a retry after a wait, which has to fit in.
 func (p *policy) after(o outcome, cause Reason, wait time.Duration) verdict {
 	wait = max(wait, 0)
-	if deadline, ok := o.ctx.Deadline(); ok && deadline.Sub(o.now) <= wait {
+	now := o.now()
+	if deadline, ok := o.ctx.Deadline(); ok && deadline.Sub(now) <= wait {
 		return p.refuse(o, ReasonDeadline)
 	}
-	if p.MaxElapsed > 0 && p.MaxElapsed-o.now.Sub(o.began) < wait {
+	if p.MaxElapsed > 0 && p.MaxElapsed-now.Sub(o.began) < wait {
 		return p.refuse(o, ReasonElapsed)
 	}
 	return verdict{retry: true, wanted: true, reason: cause, wait: wait}
@@ -180,7 +181,7 @@ func (p *policy) serverWait(o outcome) time.Duration {
 	if p.MaxServerWait == 0 {
 		return 0
 	}
-	return serverwait.Wait(o.StatusCode(), o.Response.Header(), o.now)
+	return serverwait.Wait(o.StatusCode(), o.Response.Header(), o.now())
 }
 
 // refuse is the verdict on an attempt that asks for another in vain.

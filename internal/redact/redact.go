@@ -64,11 +64,34 @@ const redacted = "REDACTED"
 // by REDACTED and without the fragment, as OpenTelemetry's url.full wants it.
 // It returns "" for nil.
 func URL(u *url.URL) string {
-	if u == nil {
+	switch {
+	case u == nil:
 		return ""
+	case isPlain(u): // most are, and every attempt asks
+		return u.Scheme + "://" + u.Host + u.Path
 	}
 	shown, _ := showURL(u)
 	return shown
+}
+
+// isPlain reports whether u has nothing but a scheme, a host and a path, with no
+// character in them that would be escaped or looked at.
+func isPlain(u *url.URL) bool {
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Opaque != "" ||
+		u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.RawPath != "" {
+		return false
+	}
+	host := strings.TrimRight(u.Host, "0123456789")
+	if host != u.Host {
+		host = strings.TrimSuffix(host, ":") // of the port
+	}
+	return !strings.ContainsFunc(host, isMarked) && (u.Path == "" || u.Path[0] == '/') &&
+		!strings.ContainsFunc(u.Path, func(r rune) bool { return r != '/' && isMarked(r) })
+}
+
+// isMarked reports whether r is no letter, digit, hyphen, dot or underscore.
+func isMarked(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_')
 }
 
 // Text is [URL] for a text that may be a URL, a reference relative to one, or
@@ -258,5 +281,10 @@ func percentEncode(s string) string {
 }
 
 func isUnsafe(r rune) bool {
-	return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"<>\\^`", r)
+	switch r {
+	case '"', '<', '>', '\\', '^', '`':
+		return true
+	default:
+		return r <= ' ' || r >= 0x7f
+	}
 }
