@@ -68,7 +68,7 @@ func ids() (list []string) {
 
 func main() {
 	log.SetFlags(0)
-	quick := flag.Bool("quick", false, "a look in half a minute; writes nothing")
+	quick := flag.Bool("quick", false, "a look in about half a minute; writes nothing")
 	only := flag.String("only", "", "the parts to run, separated by commas, of "+strings.Join(ids(), " ")+"; writes nothing")
 	flag.Parse()
 	if err := run(*quick, *only); err != nil {

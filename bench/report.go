@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -52,10 +53,10 @@ func document(sections []section, where string) string {
 		}
 	}
 	fmt.Fprintf(&b, "%s\n\n%s\n\n", where, methodText)
-	if bounds.Len() > 0 {
+	if bounds.Rows != nil {
 		fmt.Fprintf(&b, "### Bounds\n\n%s\n", &bounds)
 	}
-	if ahead.Len() > 0 {
+	if ahead.Rows != nil {
 		fmt.Fprintf(&b, "### Where a peer is ahead\n\n%s\n\n%s\n", aheadText, &ahead)
 	}
 	for _, s := range sections {
@@ -150,11 +151,8 @@ func versions() (list []string) {
 // tells it.
 func load() string {
 	all, _ := os.ReadFile("/proc/loadavg")
-	minute, _, ok := strings.Cut(string(all), " ")
-	if !ok {
-		return "unknown"
-	}
-	return minute
+	minute, _, _ := strings.Cut(string(all), " ")
+	return cmp.Or(minute, "unknown")
 }
 
 // cpu is the name of the processor, where the system tells it.

@@ -21,8 +21,11 @@ func waitingSection(e effort) (section, error) {
 	}
 	held, errs, totals := map[string]holding{}, map[string]error{}, map[string]float64{}
 	for _, i := range rand.Perm(len(peers)) {
-		if p := peers[i]; p.retries {
-			held[p.name], errs[p.name] = patientlyWaiting(p, e.waiting, e.wait)
+		p := peers[i]
+		for wait := e.wait; p.retries && wait <= 8*e.wait; wait *= 2 { // a busy machine needs longer to start them all
+			if held[p.name], errs[p.name] = measureWaiting(p, e.waiting, wait); errs[p.name] == nil {
+				break
+			}
 		}
 	}
 	for _, p := range peers {
@@ -40,18 +43,6 @@ func waitingSection(e effort) (section, error) {
 	}
 	s.ahead = aheadBy("heap and stacks", totals)
 	return s, nil
-}
-
-// patientlyWaiting is measureWaiting with a longer wait where the machine was too
-// busy to start all requests within the first.
-func patientlyWaiting(p peer, n int, wait time.Duration) (h holding, err error) {
-	for range 4 {
-		if h, err = measureWaiting(p, n, wait); err == nil {
-			break
-		}
-		wait *= 2
-	}
-	return h, err
 }
 
 // measureWaiting sends n requests at once over the in-memory transport. All get

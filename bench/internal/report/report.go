@@ -11,16 +11,13 @@ import (
 // A Table is a Markdown table.
 type Table struct {
 	Head []string
-	rows [][]string
+	Rows [][]string
 }
 
 // Add adds a row. Cells that are missing at its end stay empty.
 func (t *Table) Add(cells ...string) {
-	t.rows = append(t.rows, append(cells, make([]string, max(0, len(t.Head)-len(cells)))...))
+	t.Rows = append(t.Rows, append(cells, make([]string, max(0, len(t.Head)-len(cells)))...))
 }
-
-// Len is the number of rows.
-func (t *Table) Len() int { return len(t.rows) }
 
 // String is the table as Markdown.
 func (t *Table) String() string {
@@ -33,7 +30,7 @@ func (t *Table) String() string {
 	}
 	line(t.Head)
 	b.WriteString(strings.Repeat("|---", len(t.Head)) + "|\n")
-	for _, row := range t.rows {
+	for _, row := range t.Rows {
 		line(row)
 	}
 	return b.String()

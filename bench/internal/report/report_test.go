@@ -14,8 +14,8 @@ func TestATableHasAllItsCells(t *testing.T) {
 	table.Add("1", "2|3")
 	table.Add("short")
 	want := "| a | b |\n|---|---|\n| 1 | 2\\|3 |\n| short |  |\n"
-	if got := table.String(); got != want || table.Len() != 2 {
-		t.Errorf("got %q with %d rows, want %q with 2", got, table.Len(), want)
+	if got := table.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
