@@ -331,7 +331,7 @@ func (c *call) outcome(asked bool) outcome {
 	o := outcome{
 		Attempt: a, err: err, asked: asked, partial: !c.current.read && isPartial(a.Response, err),
 		bodyLost: errors.Is(err, replay.ErrLost), replayable: c.isReplayable(),
-		client: c.client, ctx: c.ctx, began: c.began(), now: time.Now,
+		client: c.client, ctx: c.ctx, began: c.began(), clock: time.Now,
 	}
 	if o.open = c.policy.onAttempt; !o.open && c.policy.URL != nil {
 		o.elsewhere = c.goesElsewhere

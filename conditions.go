@@ -36,7 +36,8 @@ type outcome struct {
 	client    *resty.Client
 	ctx       context.Context // the caller's
 	began     time.Time       // the first attempt
-	now       func() time.Time
+	clock     func() time.Time
+	now       time.Time // of the decision, once something asks for a retry
 }
 
 // A verdict is what follows an attempt.
@@ -68,6 +69,7 @@ func (p *policy) decide(o outcome) verdict {
 		return p.end(o, o.result())
 	}
 	v := verdict{}
+	o.now = o.clock()
 	if o.ctx.Err() == nil { // it may end in any function of the user's
 		v = p.permit(o, cause)
 	}
@@ -129,11 +131,10 @@ func (p *policy) permit(o outcome, cause Reason) verdict {
 // after is the verdict on a retry after a wait, which has to fit in.
 func (p *policy) after(o outcome, cause Reason, wait time.Duration) verdict {
 	wait = max(wait, 0)
-	now := o.now()
-	if deadline, ok := o.ctx.Deadline(); ok && deadline.Sub(now) <= wait {
+	if deadline, ok := o.ctx.Deadline(); ok && deadline.Sub(o.now) <= wait {
 		return p.refuse(o, ReasonDeadline)
 	}
-	if p.MaxElapsed > 0 && p.MaxElapsed-now.Sub(o.began) < wait {
+	if p.MaxElapsed > 0 && p.MaxElapsed-o.now.Sub(o.began) < wait {
 		return p.refuse(o, ReasonElapsed)
 	}
 	return verdict{retry: true, wanted: true, reason: cause, wait: wait}
@@ -181,7 +182,7 @@ func (p *policy) serverWait(o outcome) time.Duration {
 	if p.MaxServerWait == 0 {
 		return 0
 	}
-	return serverwait.Wait(o.StatusCode(), o.Response.Header(), o.now())
+	return serverwait.Wait(o.StatusCode(), o.Response.Header(), o.now)
 }
 
 // refuse is the verdict on an attempt that asks for another in vain.

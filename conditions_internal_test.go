@@ -22,7 +22,7 @@ func answered(status int, changes ...func(*outcome)) outcome {
 	}
 	o := outcome{
 		Attempt:    Attempt{Number: 1, Max: 3, Method: http.MethodGet, Response: resp, Request: resp.Request, sent: true},
-		replayable: true, ctx: context.Background(), now: func() time.Time { return time.Unix(1000, 0) }, began: time.Unix(999, 0),
+		replayable: true, ctx: context.Background(), clock: func() time.Time { return time.Unix(1000, 0) }, began: time.Unix(999, 0),
 	}
 	for _, change := range changes {
 		change(&o)
