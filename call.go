@@ -465,6 +465,7 @@ func (c *call) decideStay() bool {
 		c.last().Wait = c.current.stay.elsewhere
 	case c.current.stay.reason != "":
 		c.request.URL, c.next = c.next.before, nil
+		c.last().Wait = 0
 		c.breakOff(c.current.stay.reason, nil)
 		return false
 	}

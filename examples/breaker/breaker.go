@@ -2,6 +2,8 @@ package main
 
 // block: recipes.md
 import (
+	"sync"
+
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/restyretry/restyretry"
 )
@@ -10,27 +12,26 @@ import (
 // circuitbreaker.ErrOpen then, and the last response comes with it, if there is
 // one. Let it be the last option that appends hooks.
 func Guard(breaker circuitbreaker.CircuitBreaker[any]) func(*restyretry.Options) {
+	var permits sync.Map // of the requests that hold one
 	record := func(a restyretry.Attempt) {
-		if a.Err != nil || a.StatusCode() >= 500 {
+		switch _, held := permits.LoadAndDelete(a.Request); {
+		case !held:
+		case a.Err != nil || a.StatusCode() >= 500:
 			breaker.RecordFailure()
-		} else {
+		default:
 			breaker.RecordSuccess()
 		}
 	}
 	hooks := restyretry.Hooks{
-		OnAttempt: func(restyretry.Attempt) error {
+		OnAttempt: func(a restyretry.Attempt) error {
 			if !breaker.TryAcquirePermit() {
 				return circuitbreaker.ErrOpen
 			}
+			permits.Store(a.Request, true)
 			return nil
 		},
 		OnRetry: record,
-		OnDone: func(a restyretry.Attempt) {
-			refused := a.Reason == restyretry.ReasonStopped && a.Response == nil
-			if recorded := a.Wait > 0; !refused && !recorded { // OnRetry had it, if a wait was broken off
-				record(a)
-			}
-		},
+		OnDone:  record,
 	}
 	return func(o *restyretry.Options) { o.Hooks = append(o.Hooks, hooks) }
 }
