@@ -312,8 +312,8 @@ func (c *call) decide(asked bool) verdict {
 	if v.retry && !c.policy.Budget.Retry(time.Now()) {
 		v = c.policy.refuse(o, ReasonBudget)
 	}
-	if !v.retry && c.next != nil {
-		c.request.URL, c.next = c.next.before, nil
+	if !v.retry {
+		c.dropChoice()
 	}
 	return v
 }
@@ -423,6 +423,7 @@ func (c *call) advance() {
 	c.policy.plugin.stats.wait(wait)
 	// Resty waits the last nanosecond: it takes no 0 for an answer.
 	if sleep(c.ctx, wait-1); c.ctx.Err() != nil {
+		c.dropChoice()
 		c.breakOff(endedBy(c.ctx), ended(c.ctx))
 		return
 	}
@@ -464,7 +465,7 @@ func (c *call) decideStay() bool {
 	case elsewhere:
 		c.last().Wait = c.current.stay.elsewhere
 	case c.current.stay.reason != "":
-		c.request.URL, c.next = c.next.before, nil
+		c.dropChoice()
 		c.last().Wait = 0
 		c.breakOff(c.current.stay.reason, nil)
 		return false
@@ -481,6 +482,13 @@ func (c *call) takeChoice() choice {
 	next := *c.next
 	c.next = nil
 	return next
+}
+
+// dropChoice undoes a choice that was made before the wait, if there is one.
+func (c *call) dropChoice() {
+	if c.next != nil {
+		c.request.URL, c.next = c.next.before, nil
+	}
 }
 
 // A choice is where the next attempt goes, and how the request looks then.

@@ -1,6 +1,7 @@
 package restyretry_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -132,6 +133,25 @@ func TestHistoryInOnAttemptHasTheAttemptsBeforeIt(t *testing.T) {
 		}))
 		if resp, err := c.R().Get("/x"); err != nil || resp.StatusCode() != 200 {
 			t.Errorf("got %v, %v", resp, err)
+		}
+	})
+}
+
+func TestACancelledChoiceLeavesTheURLOfTheLastAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c := mocked(waiting("30"))
+		install(t, c, onAttempt(func(a restyretry.Attempt) error {
+			if a.Number > 1 {
+				a.Request.URL = "/y"
+			}
+			return nil
+		}))
+		time.AfterFunc(time.Second, cancel)
+		r := c.R().SetContext(ctx)
+		if _, err := r.Get("/x"); err == nil || r.URL != "http://api.test/x" {
+			t.Errorf("got %v and %s, want an error and the URL that was sent", err, r.URL)
 		}
 	})
 }

@@ -133,22 +133,24 @@ func (c *call) tellCooldown() {
 	}
 	resp := c.current.response
 	answered := resp != nil && resp.RawResponse != nil
-	if answered {
-		if wait := coolingWait(resp); wait > 0 {
-			from := cmp.Or(answeredBy(resp), c.request.RawRequest.URL)
-			cooldown.told(cooldown.key(from, c.request), wait)
-		}
+	wait := coolingWait(resp)
+	if wait > 0 {
+		from := cmp.Or(answeredBy(resp), c.request.RawRequest.URL)
+		cooldown.told(cooldown.key(from, c.request), wait)
 	}
 	sent := c.current.stage >= built
 	c.current.pass.done(answered || sent && c.ctx.Err() == nil)
 	c.current.pass = nil
 	if sent && c.ctx.Err() == nil && c.hasHosts() {
-		c.tellHost(cooldown.key(c.request.RawRequest.URL, c.request), answered)
+		c.tellHost(cooldown.key(c.request.RawRequest.URL, c.request), answered, wait)
 	}
 }
 
 // coolingWait is the wait by which an answer begins a cool-down, or 0.
 func coolingWait(resp *resty.Response) time.Duration {
+	if resp == nil {
+		return 0
+	}
 	switch resp.StatusCode() {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return serverwait.Wait(resp.StatusCode(), resp.Header(), time.Now())
@@ -157,15 +159,15 @@ func coolingWait(resp *resty.Response) time.Duration {
 	}
 }
 
-// tellHost tells whether a host of a list is up.
-func (c *call) tellHost(key string, answered bool) {
+// tellHost tells whether a host of a list is up. One that asks for a wait is.
+func (c *call) tellHost(key string, answered bool, asked time.Duration) {
 	cooldown, resp, err := c.policy.Cooldown, c.current.response, c.current.err
 	switch {
 	case err != nil && (!answered || isPartial(resp, err)):
 		if c.policy.Errors != nil && c.policy.Errors(err) {
 			cooldown.failed(key, !c.isUnsent())
 		}
-	case resp.StatusCode() >= 500 && c.policy.retriesStatus(resp.StatusCode()) && coolingWait(resp) == 0:
+	case resp.StatusCode() >= 500 && c.policy.retriesStatus(resp.StatusCode()) && asked == 0:
 		cooldown.failed(key, true)
 	default:
 		cooldown.succeeded(key)
