@@ -470,6 +470,7 @@ func TestARequestIsCancelledWhileItIsHeld(t *testing.T) {
 					t.Errorf("got %s, held for %v, want %s", got, history[0].Held, tt.want)
 				}
 				// In a bubble, a goroutine that is left would keep the test from ending.
+				synctest.Wait() // for the one that has cancelled
 				if after := runtime.NumGoroutine(); after > before {
 					t.Errorf("got %d goroutines, want %d", after, before)
 				}
