@@ -13,6 +13,7 @@ import (
 	"github.com/go-resty/resty/v2"
 
 	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
 )
 
 // memoryTransport answers at once, with the statuses in turn.
@@ -37,7 +38,7 @@ func (t *memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func memoryClient(statuses ...int) *resty.Client {
 	return resty.NewWithClient(&http.Client{Transport: &memoryTransport{statuses: statuses}}).
-		SetBaseURL("http://api.test").SetLogger(quiet{})
+		SetBaseURL("http://api.test").SetLogger(harness.Silent{})
 }
 
 // sending returns a function that sends one GET.
@@ -192,7 +193,7 @@ func TestAnIdleCooldownAllocatesNothing(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			without, _ := cost(sending(t, withoutWaits(t, []int{200}, x.opts...), nil))
-			with, _ := cost(sending(t, withoutWaits(t, []int{200}, append(x.opts, withCooldown(new(restyretry.Cooldown)))...), nil))
+			with, _ := cost(sending(t, withoutWaits(t, []int{200}, append(x.opts, harness.Cooldown(new(restyretry.Cooldown)))...), nil))
 			if with != without {
 				t.Errorf("got %v allocations with a Cooldown, want %v as without", with, without)
 			}
@@ -210,7 +211,7 @@ func BenchmarkRequestWithCooldown(b *testing.B) {
 		cooldown *restyretry.Cooldown
 	}{{"none", nil}, {"idle", new(restyretry.Cooldown)}, {"another host cools", busy}} {
 		b.Run(x.name, func(b *testing.B) {
-			send := sending(b, withoutWaits(b, []int{200}, withCooldown(x.cooldown)), nil)
+			send := sending(b, withoutWaits(b, []int{200}, harness.Cooldown(x.cooldown)), nil)
 			b.ReportAllocs()
 			for b.Loop() {
 				send()

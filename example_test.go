@@ -13,7 +13,9 @@ import (
 
 	"github.com/go-resty/resty/v2"
 	"github.com/jarcoal/httpmock"
+
 	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
 )
 
 func ExampleInstall() {
@@ -457,5 +459,5 @@ func newExampleClient(answers ...string) *resty.Client {
 		}
 		return httpmock.NewStringResponse(status, answer[min(4, len(answer)):]), nil
 	})
-	return resty.New().SetTransport(transport).SetBaseURL("http://api.test").SetLogger(quiet{})
+	return resty.New().SetTransport(transport).SetBaseURL("http://api.test").SetLogger(harness.Silent{})
 }
