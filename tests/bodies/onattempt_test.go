@@ -1,0 +1,92 @@
+package bodies
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
+)
+
+// A closer counts how often it is closed.
+type closer struct {
+	io.Reader
+	closed int
+}
+
+func (c *closer) Close() error { c.closed++; return nil }
+
+func TestTheBodyThatOnAttemptSetsIsThatOfTheAttemptAlone(t *testing.T) {
+	second := func(body any) func(int) any {
+		return func(n int) any { return map[bool]any{n%2 == 0: body}[true] }
+	}
+	own := func(n int) any { return fmt.Sprint("attempt ", n) }
+	ownTexts := []string{"attempt 1", "attempt 2", "attempt 3", "attempt 4"}
+	first, other := &closer{Reader: harness.Stream("given")}, &closer{Reader: harness.Stream("other")}
+	for _, tt := range []struct {
+		name  string
+		given any
+		set   func(n int) any // nil leaves it
+		want  []string
+	}{
+		{"over none", nil, own, ownTexts},
+		{"over a string", "given", own, ownTexts},
+		{"over bytes", []byte("given"), own, ownTexts},
+		{"over a struct", harness.Document{Text: "given"}, own, ownTexts},
+		{"over a *strings.Reader", strings.NewReader("given"), own, ownTexts},
+		{"over a one-shot reader", harness.Stream("given"), own, ownTexts},
+		{"a struct for some", harness.Stream("given"), second(harness.Document{Text: "other"}), []string{"given", `{"text":"other"}`, "given", `{"text":"other"}`}},
+		{"a reader for some", first, second(other), []string{"given", "other", "given", "other"}},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503), harness.Attempts(4), harness.OnAttempt(func(a restyretry.Attempt) error {
+				if body := tt.set(a.Number); body != nil {
+					a.Request.SetBody(body)
+				}
+				return nil
+			}))
+			call := c.Do(t, c.R().SetBody(tt.given), "PUT", "/").WantBodies(t, tt.want...)
+			harness.Equal(t, "story", harness.Story(call.History), "503 status 1s | 503 status 1s | 503 status 1s | 503 attempts")
+		})
+	}
+	harness.Equal(t, "times the given reader was closed", first.closed, 1)
+	harness.Equal(t, "times the other reader was closed", other.closed, 1)
+}
+
+func TestABodyIsSentThoughOnAttemptReplacesTheContext(t *testing.T) {
+	harness.Bubble(t, "", func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(503, 200), harness.OnAttempt(func(a restyretry.Attempt) error {
+			a.Request.SetContext(context.WithValue(context.Background(), t, 1))
+			return nil
+		}))
+		given := []byte("hello")
+		call := c.Do(t, c.R().SetBody(given), "PUT", "/").Want(t, again).WantBodies(t, "hello", "hello")
+		harness.Equal(t, "Body", identity(call.Request.Body), identity(given))
+	})
+}
+
+// It is encoded, or read from its path, once.
+func TestABodyThatChangesBetweenAttemptsIsSentAsItWasFirst(t *testing.T) {
+	harness.Bubble(t, "", func(t *testing.T) {
+		path, document := filepath.Join(t.TempDir(), "a.txt"), &harness.Document{}
+		change := func(text string) {
+			document.Text = text
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := harness.New(t, harness.Statuses(503, 200, 503, 200), harness.OnRetry(func(restyretry.Attempt) { change("second") }))
+		change("first")
+		c.Do(t, c.R().SetBody(document), "PUT", "/").Want(t, again).WantBodies(t, `{"text":"first"}`, `{"text":"first"}`)
+		change("first")
+		call := c.Do(t, c.R().SetFile("file", path), "PUT", "/").Want(t, again)
+		if !strings.Contains(call.Sent[0].Body, "first") {
+			t.Errorf("got %q, want the file as it was first", call.Sent[0].Body)
+		}
+	})
+}
