@@ -16,6 +16,9 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
+// second is the wait of the stories, for clients that are not made with it.
+var second = harness.Wait(time.Second)
+
 const again = "503 status 1s | 200 succeeded"
 
 // A fault is what happens to the first attempt: it is answered after its body, or

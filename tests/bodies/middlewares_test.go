@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-resty/resty/v2"
 
@@ -149,7 +148,7 @@ func TestACompressedBodyIsTheOriginalInEveryAttempt(t *testing.T) {
 						c.OnBeforeRequest(compressor.middleware())
 					}
 					r := c.R()
-					c.Install(t, append(set(r), harness.Attempts(4), harness.Wait(time.Second))...)
+					c.Install(t, append(set(r), harness.Attempts(4), second)...)
 					if !early {
 						c.OnBeforeRequest(compressor.middleware())
 					}
