@@ -179,6 +179,7 @@ func TestMemoryMayBeOverwrittenWhileAServerStreamsItsAnswer(t *testing.T) {
 			"*bytes.Reader": func(text []byte) any { return bytes.NewReader(text) },
 		} {
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				overwritten := make(chan struct{})
 				var n atomic.Int32
 				c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -231,8 +232,6 @@ func TestASparseFileIsStreamed(t *testing.T) {
 
 func TestUploadsLeaveNoDescriptors(t *testing.T) {
 	harness.NoGoroutines(t)
-	path := harness.File(t, harness.Text(1<<20)).Name()
-	before := harness.Descriptors(t, path)
 	refused := func(c *harness.Client) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -255,6 +254,9 @@ func TestUploadsLeaveNoDescriptors(t *testing.T) {
 		{name: "timed out", serve: harness.Serve, set: func(c *harness.Client) { c.SetTimeout(time.Millisecond) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := harness.File(t, harness.Text(1<<20)).Name()
+			before := harness.Descriptors(t, path)
 			var n atomic.Int32
 			c := tt.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				status := 200
