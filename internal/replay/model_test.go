@@ -4,29 +4,82 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/restyretry/restyretry/internal/harness"
 	"github.com/restyretry/restyretry/internal/replay"
 )
 
 var errBroken = errors.New("broken")
 
-// A chunked reader returns few bytes at once, then an error.
-type chunked struct {
-	from  io.Reader
-	chunk int
-	end   error
+type sourceKind byte
+
+const (
+	lent    sourceKind = iota // the caller's memory
+	section                   // can be read at several places at once, as a file can
+	stream
+	broken // a stream that fails at its end
+)
+
+// A source gives few bytes at once. It reports a use that it must not get: two
+// Reads of a stream at once, a ReadAt after or during Close, or a second Close.
+type source struct {
+	t       testing.TB
+	from    io.Reader
+	chunk   int
+	end     error
+	reading atomic.Int32
+	closes  atomic.Int32
 }
 
-func (c *chunked) Read(p []byte) (int, error) {
-	n, err := c.from.Read(p[:min(len(p), c.chunk)])
+func (s *source) Read(p []byte) (int, error) {
+	if s.reading.Add(1) > 1 {
+		s.t.Error("read by two at once")
+	}
+	defer s.reading.Add(-1)
+	n, err := s.from.Read(p[:min(len(p), s.chunk)])
 	if err == io.EOF {
-		err = c.end
+		err = s.end
 	}
 	return n, err
+}
+
+func (s *source) Close() error {
+	if s.closes.Add(1) > 1 {
+		s.t.Error("closed twice")
+	}
+	return nil
+}
+
+type sectionSource struct {
+	*source
+	at *io.SectionReader
+}
+
+func (s sectionSource) Seek(offset int64, whence int) (int64, error) {
+	return s.at.Seek(offset, whence)
+}
+
+func (s sectionSource) ReadAt(p []byte, at int64) (int, error) {
+	defer func() {
+		if s.closes.Load() > 0 {
+			s.t.Error("read after Close, or closed during a Read")
+		}
+	}()
+	return s.at.ReadAt(p, at)
+}
+
+// newSource returns a source that has to be closed, and how often it was.
+func newSource(t testing.TB, kind sourceKind, content string, chunk int, end error) (any, *atomic.Int32) {
+	s := &source{t: t, from: strings.NewReader(content), chunk: chunk, end: end}
+	if kind == section {
+		return sectionSource{s, io.NewSectionReader(strings.NewReader(content), 0, int64(len(content)))}, &s.closes
+	}
+	return s, &s.closes
 }
 
 // A model says in the plainest way what a Body does, one call after the other.
@@ -58,25 +111,19 @@ type modelReader struct {
 	joined, closed, left bool
 }
 
-func newModel(t *testing.T, kind, chunk, limit byte, content string) *model {
-	m := &model{t: t, content: content, limit: int(limit), end: io.EOF, known: true}
-	var v any
-	switch kind % 4 {
-	case 0:
-		m.content = strings.Repeat(content, 1+5000/len(content)) // lent
-		m.memory = []byte(m.content)
-		v = m.memory
-	case 1:
-		w := &watchedAt{watched: watched{t: t}, section: io.NewSectionReader(strings.NewReader(content), 0, int64(len(content)))}
-		v, m.closes = w, &w.closes
-	default:
-		m.stream, m.known = true, false
-		if kind%4 == 3 {
-			m.end = errBroken
-		}
-		w := &watched{t: t, from: &chunked{from: strings.NewReader(content), chunk: 1 + int(chunk), end: m.end}}
-		v, m.closes = w, &w.closes
+func newModel(t *testing.T, kind sourceKind, chunk, limit byte, content string) *model {
+	m := &model{t: t, content: content, limit: int(limit), end: io.EOF, stream: kind >= stream, known: kind < stream}
+	if kind == broken {
+		m.end = errBroken
 	}
+	if kind == lent {
+		m.content = strings.Repeat(content, 1+5000/len(content)) // more than is copied
+		m.memory = []byte(m.content)
+		m.b = replay.Of(m.memory, int64(limit))
+		return m
+	}
+	var v any
+	v, m.closes = newSource(t, kind, content, 1+int(chunk), m.end)
 	m.b = replay.Of(v, int64(limit))
 	return m
 }
@@ -103,7 +150,7 @@ func (m *model) open() {
 			m.t.Fatal("got a reader after Finish")
 		}
 	case want != nil:
-		wantErr(m.t, err, want)
+		harness.WantIs(m.t, err, want)
 	case err != nil:
 		m.t.Fatalf("Open: %v", err)
 	default:
@@ -122,9 +169,9 @@ func (m *model) readFrom(r *modelReader, most int) {
 			m.t.Fatalf("got %d bytes and %v, want an error", n, err)
 		}
 		if r.closed {
-			wantErr(m.t, err, http.ErrBodyReadAfterClose)
+			harness.WantIs(m.t, err, http.ErrBodyReadAfterClose)
 		} else if isLost && !stale && !tooLate {
-			wantErr(m.t, err, replay.ErrLost)
+			harness.WantIs(m.t, err, replay.ErrLost)
 		}
 		return
 	}
@@ -173,7 +220,7 @@ func (m *model) readAll() {
 			want = m.end
 		}
 	}
-	wantErr(m.t, err, want)
+	harness.WantIs(m.t, err, want)
 }
 
 func (m *model) close(r *modelReader) {
@@ -250,6 +297,14 @@ func (m *model) do(call, which byte) {
 	}
 }
 
+func (m *model) run(calls []byte) {
+	m.check()
+	for ; len(calls) >= 2; calls = calls[2:] {
+		m.do(calls[0], calls[1])
+		m.check()
+	}
+}
+
 func FuzzABodyDoesAsItsModel(f *testing.F) {
 	begin, finish, all, write, open, shut, some, most := byte(0), byte(1), byte(2), byte(3), byte(4), byte(32), byte(50), byte(255)
 	for kind := range byte(4) {
@@ -263,11 +318,21 @@ func FuzzABodyDoesAsItsModel(f *testing.F) {
 		if content == "" || len(content) > 1000 || len(calls) > 1000 {
 			t.Skip()
 		}
-		m := newModel(t, kind, chunk, limit, content)
-		m.check()
-		for ; len(calls) >= 2; calls = calls[2:] {
-			m.do(calls[0], calls[1])
-			m.check()
-		}
+		newModel(t, sourceKind(kind%4), chunk, limit, content).run(calls)
 	})
+}
+
+// The same for calls at random: few of Begin and Finish, as in a request.
+func TestABodyDoesAsItsModelAtRandom(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 4000 {
+		calls := make([]byte, 2+random.IntN(60))
+		for i := range calls {
+			calls[i] = byte(random.IntN([]int{256, 8, 64}[random.IntN(3)]))
+		}
+		kind, chunk, limit := sourceKind(random.IntN(4)), byte(random.IntN(9)), byte(random.IntN(30))
+		if newModel(t, kind, chunk, limit, harness.Text(1+random.IntN(40))).run(calls); t.Failed() {
+			t.Fatalf("kind %d, chunk %d, limit %d, calls %v", kind, chunk, limit, calls)
+		}
+	}
 }
