@@ -80,9 +80,17 @@ func (f fault) client(t *testing.T, opts ...harness.Option) *harness.Client {
 	return c
 }
 
+// sizes are those that can differ: net/http gets a copy of memory that is small.
+func sizes(body harness.Body) []int {
+	if body.Of == harness.Memory {
+		return []int{11, 5000}
+	}
+	return []int{5000}
+}
+
 func TestEveryAttemptSendsWhatRestyAloneSends(t *testing.T) {
 	for _, body := range harness.Bodies() {
-		for _, size := range []int{11, 5000} { // net/http gets a copy of the one, and a reader of the other
+		for _, size := range sizes(body) {
 			for _, fault := range faults() {
 				harness.Bubble(t, fmt.Sprintf("%s of %d, %s", body.Name, size, fault.name), func(t *testing.T) {
 					text := harness.Text(size)

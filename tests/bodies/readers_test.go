@@ -162,7 +162,7 @@ const againTwice = "503 status 1s | 503 status 1s | 200 succeeded"
 // A transport may read GetBody as well as Body, as one that signs does.
 func TestEveryReaderOfABodyGetsTheWholeOfIt(t *testing.T) {
 	for _, body := range harness.Bodies() {
-		for _, size := range []int{11, 5000} {
+		for _, size := range sizes(body) {
 			for _, use := range uses() {
 				if body.Of == harness.Nothing {
 					continue
@@ -221,7 +221,9 @@ func TestDigestAuthenticationSendsTheWholeBodyEachTime(t *testing.T) {
 	client := func(c *resty.Client, _ *resty.Request) { c.SetDigestAuth("user", "secret") }
 	request := func(_ *resty.Client, r *resty.Request) { r.SetDigestAuth("user", "secret") }
 	none := func(*resty.Client, *resty.Request) {}
-	for name, install := range map[string]struct{ before, after func(*resty.Client, *resty.Request) }{
+	for name, install := range map[string]struct {
+		before, after func(*resty.Client, *resty.Request)
+	}{
 		"client, before Install":  {client, none},
 		"client, after Install":   {none, client},
 		"request, before Install": {request, none},

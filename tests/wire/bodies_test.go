@@ -3,6 +3,7 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -62,14 +63,21 @@ func typical() []harness.Body {
 func TestTheBodyArrivesInFullAfterAnAttemptThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	text := harness.Text(200 << 10)
-	faults := map[string]func(http.ResponseWriter, *http.Request){
-		"answered early": func(w http.ResponseWriter, r *http.Request) {
+	const inPart = "answered in part"
+	faults := map[string]func(*received, http.ResponseWriter, *http.Request){
+		"answered early": func(_ *received, w http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadFull(r.Body, make([]byte, 4))
 			harness.AnswerEarly(w, r, 503)
 		},
-		"reset": func(w http.ResponseWriter, r *http.Request) {
+		"reset": func(_ *received, w http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadFull(r.Body, make([]byte, 4))
 			harness.Reset(w, r)
+		},
+		inPart: func(got *received, w http.ResponseWriter, r *http.Request) {
+			got.read(r)
+			_, _ = io.WriteString(w, "part")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
 		},
 	}
 	harness.BothProtocols(t, func(t *testing.T, serve func(testing.TB, http.Handler, ...harness.Option) *harness.Client) {
@@ -98,7 +106,7 @@ func TestTheBodyArrivesInFullAfterAnAttemptThatIsCutOff(t *testing.T) {
 						var n atomic.Int32
 						c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 							if n.Add(1) == 1 {
-								fault(w, r)
+								fault(&got, w, r)
 								return
 							}
 							got.read(r)
@@ -106,11 +114,14 @@ func TestTheBodyArrivesInFullAfterAnAttemptThatIsCutOff(t *testing.T) {
 						r := c.R()
 						body.Set(t, r, text)
 						call := c.Do(t, r, "PUT", "/")
-						whole := 1
+						whole := 2
 						if call.History[0].Reason == restyretry.ReasonBody && limit < int64(len(text)) {
-							whole = 0 // net/http had read more than can be sent again
+							whole = 1 // net/http had read more than can be sent again
 						} else {
 							call.WantStatus(t, 200)
+						}
+						if name != inPart {
+							whole--
 						}
 						got.want(t, whole, body.Plain(t, text))
 					})
@@ -241,17 +252,19 @@ func TestUploadsLeaveNoDescriptors(t *testing.T) {
 		c.SetBaseURL("http://" + l.Addr().String())
 	}
 	for _, tt := range []struct {
-		name         string
+		name, method string
 		serve        func(testing.TB, http.Handler, ...harness.Option) *harness.Client
 		early, retry bool
 		set          func(*harness.Client)
+		cancelled    bool
 	}{
-		{name: "read, retried", serve: harness.Serve, retry: true},
-		{name: "read, HTTP/2", serve: harness.ServeHTTP2},
-		{name: "early, retried", serve: harness.Serve, early: true, retry: true},
-		{name: "early, HTTP/2", serve: harness.ServeHTTP2, early: true},
-		{name: "refused", serve: harness.Serve, set: refused},
-		{name: "timed out", serve: harness.Serve, set: func(c *harness.Client) { c.SetTimeout(time.Millisecond) }},
+		{name: "read, retried", method: "PUT", serve: harness.Serve, retry: true},
+		{name: "read, HTTP/2", method: "PUT", serve: harness.ServeHTTP2},
+		{name: "early, retried", method: "PUT", serve: harness.Serve, early: true, retry: true},
+		{name: "early, HTTP/2", method: "PUT", serve: harness.ServeHTTP2, early: true},
+		{name: "refused", method: "POST", serve: harness.Serve, set: refused},
+		{name: "timed out", method: "POST", serve: harness.Serve, set: func(c *harness.Client) { c.SetTimeout(time.Millisecond) }},
+		{name: "cancelled", method: "PUT", serve: harness.Serve, cancelled: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -280,7 +293,12 @@ func TestUploadsLeaveNoDescriptors(t *testing.T) {
 					t.Fatal(err)
 				}
 				files = append(files, f)
-				_, _ = c.R().SetBody(f).Put("/") // may fail, for the server closes the connection
+				ctx, cancel := context.WithCancel(t.Context())
+				if tt.cancelled {
+					cancel()
+				}
+				_, _ = c.R().SetContext(ctx).SetBody(f).Execute(tt.method, "/") // may fail, for the server closes the connection
+				cancel()
 			}
 			for end := time.Now().Add(5 * time.Second); harness.Descriptors(t, path) > before; time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
