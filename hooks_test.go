@@ -44,43 +44,36 @@ var preparations = map[string]func(*resty.Request){
 // However few or many attempts a request has, and wherever they are kept, the
 // history has all of them with everything.
 func TestTheHistoryHasEveryAttemptInFull(t *testing.T) {
-	const lost = 0 // instead of a status
-	stories := map[int]string{lost: "error error", 503: "503 status", 200: "200 succeeded", 404: "404 not-retryable"}
-	for _, statuses := range [][]int{{200}, {404}, {lost, 200}, {503, 404}, {503, lost, 200}, {lost, lost, lost, 200}, {503, 503, 503, 404}} {
-		var scripts []harness.Script
-		var story, want []string
-		at := time.Duration(0)
-		for i, status := range statuses {
-			took, wait := time.Duration(i+1)*time.Millisecond, time.Duration(i+1)*time.Second
-			script := harness.Says(status)
-			if status == lost {
-				script = harness.Fails(io.ErrUnexpectedEOF)
-			}
-			scripts = append(scripts, harness.After(took, script))
-			want = append(want, fmt.Sprintf("%d of 5: GET http://%d.test/x?key=REDACTED at %v took %v", i+1, i+1, at, took))
-			if at += took + wait; i < len(statuses)-1 {
-				stories[status] += " " + wait.String()
-			}
-			story = append(story, stories[status])
-			stories[status] = strings.TrimSuffix(stories[status], " "+wait.String())
-		}
+	lost := harness.Fails(io.ErrUnexpectedEOF)
+	for story, scripts := range map[string][]harness.Script{
+		"200 succeeded":                                                     {harness.Says(200)},
+		"404 not-retryable":                                                 {harness.Says(404)},
+		"error error 1s | 200 succeeded":                                    {lost, harness.Says(200)},
+		"503 status 1s | 404 not-retryable":                                 {harness.Says(503), harness.Says(404)},
+		"503 status 1s | error error 2s | 200 succeeded":                    {harness.Says(503), lost, harness.Says(200)},
+		"error error 1s | error error 2s | error error 3s | 200 succeeded":  {lost, lost, lost, harness.Says(200)},
+		"503 status 1s | 503 status 2s | 503 status 3s | 404 not-retryable": {harness.Says(503), harness.Says(503), harness.Says(503), harness.Says(404)},
+	} {
 		for name, prepare := range preparations {
 			for _, option := range []harness.Option{harness.Attempts(5), harness.OnAttempt(nothing)} {
-				harness.Bubble(t, fmt.Sprint(statuses, " with ", name), func(t *testing.T) {
-					c := harness.New(t, harness.Each(scripts...), option, func(o *options) {
+				harness.Bubble(t, story+" with "+name, func(t *testing.T) {
+					c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+						return harness.After(time.Duration(n)*time.Millisecond, scripts[n-1])(n, r)
+					}, option, func(o *options) {
 						o.Attempts, o.Wait = 5, restyretry.Linear(time.Second, time.Minute)
 						o.URL = restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
 							return fmt.Sprintf("http://%d.test/x?key=secret", a.Number), nil
 						})
 					})
-					r, start := c.R(), time.Now()
+					r, at := c.R(), time.Now()
 					prepare(r)
-					call := c.Do(t, r, "GET", "/given").Want(t, strings.Join(story, " | "))
-					for i, a := range call.History {
-						got := fmt.Sprintf("%d of %d: %s %s at %v took %v", a.Number, a.Max, a.Method, a.URL, a.Start.Sub(start), a.Took)
-						harness.Equal(t, "attempt", strings.Replace(got, "&a=REDACTED", "", 1), want[i])
+					for i, a := range c.Do(t, r, "GET", "/given").Want(t, story).History {
+						got := fmt.Sprintf("%d of %d: %s %s at %v took %v", a.Number, a.Max, a.Method, a.URL, a.Start.Sub(at), a.Took)
+						harness.Equal(t, "attempt", strings.Replace(got, "&a=REDACTED", "", 1),
+							fmt.Sprintf("%d of 5: GET http://%d.test/x?key=REDACTED at 0s took %dms", i+1, i+1, i+1))
 						harness.Equal(t, "its request", a.Request, r)
-						harness.Equal(t, "has an error", a.Err != nil, statuses[i] == lost)
+						harness.Equal(t, "has an error", a.Err != nil, a.StatusCode() == 0)
+						at = at.Add(a.Took + a.Wait)
 					}
 				})
 			}
@@ -91,10 +84,9 @@ func TestTheHistoryHasEveryAttemptInFull(t *testing.T) {
 func TestNumberTellsTheAttempt(t *testing.T) {
 	for name, prepare := range preparations {
 		harness.Bubble(t, name, func(t *testing.T) {
-			var last []bool
 			same := func(a restyretry.Attempt) {
 				harness.Equal(t, "Number in a callback", restyretry.Number(a.Request.Context()), a.Number)
-				last = append(last, a.Last())
+				harness.Equal(t, "Last", a.Last(), a.Number == 3)
 			}
 			c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
 				harness.Equal(t, "Number in the transport", restyretry.Number(r.Context()), (n-1)%3+1)
@@ -103,13 +95,13 @@ func TestNumberTellsTheAttempt(t *testing.T) {
 			r := c.R()
 			prepare(r)
 			given := r.Context()
-			for i := range 2 {
-				call := c.Do(t, r, "GET", "/x").Want(t, retried(503, "1s 1s"))
+			for range 2 {
+				call := c.Do(t, r, "DELETE", "/x").Want(t, retried(503, "1s 1s"))
+				harness.Equal(t, "the third is the last", call.History[2].Last(), true)
+				harness.Equal(t, "body", r.Body, nil)
 				harness.Equal(t, "Number after the request", restyretry.Number(r.Context()), 0)
 				harness.Equal(t, "the caller's context", r.Context() == given, true)
-				harness.Equal(t, "the third is the last", call.History[2].Last(), true)
 				c.Update(t, harness.OnAttempt(func(a restyretry.Attempt) error { same(a); return nil }))
-				harness.Equal(t, "Last", fmt.Sprint(last), []string{"[false false]", "[false false false false false false true]"}[i])
 			}
 		})
 	}
@@ -204,20 +196,6 @@ func TestWhatOnAttemptAddsDoesNotPileUp(t *testing.T) {
 	})
 }
 
-func TestARequestWithoutABodyEndsWithoutOne(t *testing.T) {
-	for name, prepare := range preparations {
-		harness.Bubble(t, name, func(t *testing.T) {
-			c := harness.New(t, harness.Statuses(503, 200))
-			for _, want := range []string{"503 status 1s | 200 succeeded", "200 succeeded"} {
-				r := c.R()
-				prepare(r)
-				c.Do(t, r, "DELETE", "/x").Want(t, want)
-				harness.Equal(t, "body", r.Body, nil)
-			}
-		})
-	}
-}
-
 // Resty shares the client's slices with all requests.
 func TestWhatOnAttemptAddsReachesNoOtherRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -265,56 +243,54 @@ type limiter int
 
 func (l *limiter) Allow() bool { *l--; return *l >= 0 }
 
-// Whatever became of a request, OnDone ran once: see [harness.Call.Want].
+// Whatever becomes of a request, OnDone runs once: see [harness.Call.Want].
 func TestOnDoneIsToldOfARequestThatWasBrokenOff(t *testing.T) {
 	no := errors.New("no")
-	ending := func(f func(context.Context) (context.Context, context.CancelFunc)) func(*resty.Request) {
-		return func(r *resty.Request) {
-			ctx, cancel := f(context.Background())
+	until := func(cause error) func(*resty.Request, *resty.Client) {
+		return func(r *resty.Request, _ *resty.Client) {
+			ctx, cancel := context.WithCancel(context.Background())
+			if cause == context.DeadlineExceeded {
+				ctx, cancel = context.WithTimeout(ctx, 1400*time.Millisecond)
+			}
 			time.AfterFunc(1500*time.Millisecond, cancel)
 			r.SetContext(ctx)
 		}
 	}
-	failing := func(attempt int) func(*resty.Request) {
-		return func(r *resty.Request) { r.SetHeader("Fail", fmt.Sprint(attempt)) }
-	}
-	for name, tt := range map[string]struct {
-		prepare func(*resty.Request)
-		tokens  limiter
-		want    string
-		err     error
-	}{
-		"cancelled while waiting": {ending(context.WithCancel), 9, "503 status 1s | 503 cancelled 1s", context.Canceled},
-		"deadline while waiting": {ending(func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 1400*time.Millisecond)
-		}), 9, "503 status 1s | 503 deadline", nil},
-		"not sent":                   {failing(1), 9, "unsent not-sent", no},
-		"the second not sent":        {failing(2), 9, "503 status 1s | unsent not-sent", no},
-		"no token of a rate limiter": {failing(0), 0, "unsent not-sent", resty.ErrRateLimitExceeded},
-		"one token":                  {failing(0), 1, "503 status 1s | unsent not-sent", resty.ErrRateLimitExceeded},
-		"two tokens":                 {failing(0), 2, "503 status 1s | 503 status 1s | unsent not-sent", resty.ErrRateLimitExceeded},
-		"three tokens":               {failing(0), 3, retried(503, "1s 1s"), nil},
-	} {
-		harness.Bubble(t, name, func(t *testing.T) {
-			c := harness.New(t, harness.Statuses(503))
-			c.SetRateLimiter(&tt.tokens)
+	failing := func(attempt int) func(*resty.Request, *resty.Client) {
+		return func(_ *resty.Request, c *resty.Client) {
 			c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
-				if r.Header.Get("Fail") == fmt.Sprint(r.Attempt) {
+				if r.Attempt == attempt {
 					return no
 				}
 				return nil
 			})
+		}
+	}
+	tokens := func(n limiter) func(*resty.Request, *resty.Client) {
+		return func(_ *resty.Request, c *resty.Client) { c.SetRateLimiter(&n) }
+	}
+	for name, tt := range map[string]struct {
+		prepare func(*resty.Request, *resty.Client)
+		want    string
+		errs    []error
+	}{
+		"cancelled while waiting": {until(context.Canceled), "503 status 1s | 503 cancelled 1s", []error{context.Canceled}},
+		"a deadline":              {until(context.DeadlineExceeded), "503 status 1s | 503 deadline", nil},
+		"not sent":                {failing(1), "unsent not-sent", []error{no}},
+		"the second not sent":     {failing(2), "503 status 1s | unsent not-sent", []error{no}},
+		"no token":                {tokens(0), "unsent not-sent", []error{resty.ErrRateLimitExceeded}},
+		"two tokens":              {tokens(2), "503 status 1s | 503 status 1s | unsent not-sent", []error{resty.ErrRateLimitExceeded}},
+		"three tokens":            {tokens(3), retried(503, "1s 1s"), nil},
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503))
 			r := c.R()
-			tt.prepare(r)
-			var errs []error
-			if tt.err != nil {
-				errs = append(errs, tt.err)
-			}
+			tt.prepare(r, c.Client)
 			call := c.Do(t, r, "GET", "/x")
 			if call.Response == nil { // Resty has dropped it, but the history has it
 				call.Response = call.History[max(len(call.History)-2, 0)].Response
 			}
-			call.Want(t, tt.want, errs...)
+			call.Want(t, tt.want, tt.errs...)
 			harness.Equal(t, "Number after the request", restyretry.Number(r.Context()), 0)
 		})
 	}
@@ -399,60 +375,52 @@ func TestGenerateCurlCommandIsNoAttempt(t *testing.T) {
 }
 
 func TestARequestWithinARequestMayHaveItsContext(t *testing.T) {
-	nestedIn := func(r *resty.Request, ask func(context.Context)) {
-		if r.Header.Get("X-Nested") == "" {
-			ask(r.Context())
-		}
+	wait := harness.Wait(time.Second)
+	hook := func(nest func(*resty.Request)) resty.OnRetryFunc {
+		return func(resp *resty.Response, _ error) { nest(resp.Request) }
 	}
-	hook := func(ask func(context.Context)) resty.OnRetryFunc {
-		return func(resp *resty.Response, _ error) { nestedIn(resp.Request, ask) }
-	}
-	for name, setUp := range map[string]func(t *testing.T, c *harness.Client, ask func(context.Context)){
-		"OnAttempt": func(t *testing.T, c *harness.Client, ask func(context.Context)) {
-			c.Install(t, harness.OnAttempt(func(a restyretry.Attempt) error { nestedIn(a.Request, ask); return nil }))
+	for name, set := range map[string]func(t *testing.T, c *harness.Client, nest func(*resty.Request)){
+		"OnAttempt": func(t *testing.T, c *harness.Client, nest func(*resty.Request)) {
+			c.Install(t, wait, harness.OnAttempt(func(a restyretry.Attempt) error { nest(a.Request); return nil }))
 		},
-		"OnRetry": func(t *testing.T, c *harness.Client, ask func(context.Context)) {
-			c.Install(t, harness.OnRetry(func(a restyretry.Attempt) { nestedIn(a.Request, ask) }))
+		"OnRetry": func(t *testing.T, c *harness.Client, nest func(*resty.Request)) {
+			c.Install(t, wait, harness.OnRetry(func(a restyretry.Attempt) { nest(a.Request) }))
 		},
-		"a retry hook before Install": func(t *testing.T, c *harness.Client, ask func(context.Context)) {
-			c.AddRetryHook(hook(ask))
-			c.Install(t)
+		"a retry hook before Install": func(t *testing.T, c *harness.Client, nest func(*resty.Request)) {
+			c.AddRetryHook(hook(nest))
+			c.Install(t, wait)
 		},
-		"a retry hook after Install": func(t *testing.T, c *harness.Client, ask func(context.Context)) {
-			c.Install(t)
-			c.AddRetryHook(hook(ask))
+		"a retry hook after Install": func(t *testing.T, c *harness.Client, nest func(*resty.Request)) {
+			c.Install(t, wait).AddRetryHook(hook(nest))
 		},
 	} {
 		harness.Bubble(t, name, func(t *testing.T) {
-			var numbers [2][]int // of the attempts outside and within
+			outside, within := 0, 0
 			c := harness.Mock(func(n int, r *http.Request) (*http.Response, error) {
-				number := restyretry.Number(r.Context())
 				harness.Equal(t, "value of the context", r.Context().Value(ownKey{}), any("mine"))
 				if r.Header.Get("X-Nested") == "" {
-					numbers[0] = append(numbers[0], number)
+					outside++
+					harness.Equal(t, "Number", restyretry.Number(r.Context()), outside)
 					return harness.Says(503)(n, r)
 				}
-				numbers[1] = append(numbers[1], number)
-				return harness.Statuses(503, 200)(number, r)
+				return harness.Statuses(503, 200)(restyretry.Number(r.Context()), r)
 			})
-			asked := 0
-			setUp(t, c, func(ctx context.Context) {
-				asked++
-				r := c.R().SetContext(ctx).SetHeader("X-Nested", "1")
-				_, err := r.Get("/nested")
+			set(t, c, func(r *resty.Request) {
+				if r.Header.Get("X-Nested") != "" {
+					return
+				}
+				within++
+				nested := c.R().SetContext(r.Context()).SetHeader("X-Nested", "1")
+				_, err := nested.Get("/nested")
 				harness.Equal(t, "error", err, nil)
-				nested := restyretry.History(r)
-				harness.Equal(t, "attempts", len(nested), 2)
-				harness.Equal(t, "reason", nested[1].Reason, restyretry.ReasonSucceeded)
+				harness.Equal(t, "within", harness.Story(restyretry.History(nested)), "503 status 1s | 200 succeeded")
 			})
 			r := c.R().SetContext(context.WithValue(context.Background(), ownKey{}, "mine"))
 			_, err := r.Get("/outer")
 			harness.Equal(t, "error", err, nil)
-			harness.Equal(t, "attempts outside", fmt.Sprint(numbers[0]), "[1 2 3]")
-			harness.Equal(t, "attempts within", fmt.Sprint(numbers[1]), fmt.Sprint(slices.Repeat([]int{1, 2}, asked)))
-			harness.Equal(t, "history", len(restyretry.History(r)), 3)
-			if asked < 2 {
-				t.Errorf("got %d requests within, want 2 at least", asked)
+			harness.Equal(t, "outside", harness.Story(restyretry.History(r)), retried(503, "1s 1s"))
+			if within < 2 {
+				t.Errorf("got %d requests within, want 2 at least", within)
 			}
 		})
 	}
@@ -538,7 +506,11 @@ func TestRetriesAndGivingUpAreLogged(t *testing.T) {
 			"level=DEBUG msg=retrying" + url + ` attempt=1 max=2 reason=error error="Get \"http://REDACTED:REDACTED@api.test/x?token=REDACTED\": EOF" wait=1s`,
 			`level=WARN msg="giving up"` + url + ` attempt=2 max=2 reason=attempts error="Get \"http://REDACTED:REDACTED@api.test/x?token=REDACTED\": EOF"`,
 		}},
-		{"a limit", harness.Statuses(503), harness.Methods(), []string{`level=WARN msg="giving up"` + url + " attempt=1 max=3 reason=method status=503"}},
+		{"Methods", harness.Statuses(503), harness.Methods(), []string{`level=WARN msg="giving up"` + url + " attempt=1 max=3 reason=method status=503"}},
+		{"Unless", harness.Statuses(503), func(o *options) {
+			o.Unless = func(restyretry.Attempt) bool { return true }
+		}, []string{`level=WARN msg="giving up"` + url + " attempt=1 max=3 reason=unless status=503"}},
+		{"MaxElapsed", harness.Statuses(503), harness.MaxElapsed(1), []string{`level=WARN msg="giving up"` + url + " attempt=1 max=3 reason=elapsed status=503"}},
 		{"a success", harness.Statuses(200), harness.Attempts(3), []string{""}},
 		{"nothing asks for a retry", harness.Statuses(404), harness.Attempts(3), []string{""}},
 		{"retries are off", harness.Statuses(503), restyretry.Off, []string{""}},
