@@ -133,7 +133,7 @@ func TestAnErrorOfTheTargetStopsTheRequest(t *testing.T) {
 				})
 				call := harness.New(t, harness.Statuses(503), harness.URL(target)).Get(t, "/x")
 				call.Want(t, want, tt.want).WantStatus(t, []int{-1, 503, 503}[at])
-				if strings.Contains(call.Err.Error(), "SECRET") {
+				if strings.Contains(fmt.Sprint(call.Err), "SECRET") {
 					t.Errorf("got the secret in %q", call.Err)
 				}
 			})

@@ -82,7 +82,7 @@ func TestNoSecretIsToldOfARequest(t *testing.T) {
 			for _, a := range call.History {
 				say(a)
 				if a.Response != nil { // what comes from the transport is in the error that is returned
-					secretless(t, call.Err.Error())
+					secretless(t, fmt.Sprint(call.Err))
 				}
 			}
 			if status := (*restyretry.StatusError)(nil); errors.As(call.Err, &status) {

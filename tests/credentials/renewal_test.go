@@ -34,13 +34,22 @@ func TestOnAttemptRenewsCredentials(t *testing.T) {
 }
 
 func TestOnRetryRenewsATokenAndThePOSTIsSentAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := harness.New(t, harness.Statuses(401, 201), harness.RetryIf(func(a restyretry.Attempt) bool { return a.StatusCode() == 401 }),
-			harness.OnRetry(func(a restyretry.Attempt) { a.Request.SetAuthToken("new") }))
-		c.SetAuthToken("old")
-		c.Do(t, c.R().SetBody("an order"), "POST", "/orders").Want(t, "401 condition 1s | 201 succeeded").
-			WantHeader(t, "Authorization", "Bearer old", "Bearer new")
-	})
+	for name, option := range map[string]harness.Option{
+		"alone": harness.Attempts(3), "with OnAttempt": harness.OnAttempt(func(restyretry.Attempt) error { return nil }),
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(401, 401, 201), option,
+				harness.RetryIf(func(a restyretry.Attempt) bool { return a.StatusCode() == 401 }),
+				harness.OnRetry(func(a restyretry.Attempt) {
+					if a.Number == 1 {
+						a.Request.SetAuthToken("new")
+					}
+				}))
+			c.SetAuthToken("old")
+			c.Do(t, c.R().SetBody("an order"), "POST", "/orders").Want(t, "401 condition 1s | 401 condition 1s | 201 succeeded").
+				WantHeader(t, "Authorization", "Bearer old", "Bearer new", "Bearer new")
+		})
+	}
 }
 
 func TestCookiesOfAFailedAttemptAreSentByTheNext(t *testing.T) {
