@@ -2,6 +2,7 @@ package clones
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -71,11 +72,11 @@ func TestARequestMayBeSentInOnRetryWhileOthersRegisterCallbacks(t *testing.T) {
 			_, _ = c.R().Get("/token")
 		}))
 		_, _ = c.R().Get("/x")
-		paths := ""
+		var paths []string
 		for _, sent := range c.Sent() {
-			paths += sent.Request.URL.Path
+			paths = append(paths, sent.Request.URL.Path)
 		}
-		harness.Equal(t, "paths", paths, "/x/token/x")
+		harness.Equal(t, "paths", fmt.Sprint(paths), "[/x /token /x]")
 	})
 }
 
