@@ -93,7 +93,7 @@ func TestASecretAmongManyStrays(t *testing.T) {
 		}
 		return s
 	}
-	for range 150 {
+	for range 100 {
 		checkPlace(t, uint8(random.IntN(len(places))), uint8(random.IntN(len(schemes))), some(), some())
 	}
 }
