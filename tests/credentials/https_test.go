@@ -1,0 +1,150 @@
+// Package credentials tests where the credentials of a request go, and that none are told.
+package credentials
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
+)
+
+// https returns a client whose base URL is https://api.test.
+func https(script harness.Script, prepare func(*resty.Client)) *harness.Client {
+	c := harness.Mock(script)
+	c.SetBaseURL("https://api.test")
+	if prepare != nil {
+		prepare(c.Client)
+	}
+	return c
+}
+
+// moves are the ways from https to http.
+var moves = []struct {
+	name   string
+	option harness.Option
+	want   string // with credentials
+}{
+	{"URLs", harness.URL(restyretry.URLs("https://a.test/x", "http://b.test/x")), "unsent stopped"},
+	{"URLs, upper case", harness.URL(restyretry.URLs("HTTPS://a.test/x", "HTTP://b.test/x")), "unsent stopped"},
+	{"URLs, relative first", harness.URL(restyretry.URLs("/x", "http://b.test/x")), "unsent stopped"},
+	{"URLs, http first", harness.URL(restyretry.URLs("http://b.test/x", "https://a.test/x")), "unsent stopped"},
+	{"URLs, http alone", harness.URL(restyretry.URLs("http://b.test/x")), "unsent stopped"},
+	{"BaseURLs", harness.URL(restyretry.BaseURLs("https://a.test", "http://b.test")), "unsent stopped"},
+	{"Rotate", harness.URL(restyretry.Rotate("https://a.test", "http://b.test")), "unsent stopped"},
+	{"TargetFunc", harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+		return []string{"https://a.test/x", "http://b.test/x?token=SECRET"}[min(a.Number, 2)-1], nil
+	})), "503 stopped 1s"},
+	{"OnAttempt", harness.OnAttempt(func(a restyretry.Attempt) error {
+		if a.Number == 2 {
+			a.Request.URL = "http://b.test/x"
+		}
+		return nil
+	}), "503 stopped 1s"},
+}
+
+// credentials are the ways in which a request carries them.
+var credentials = map[string]func(*resty.Client, *resty.Request){
+	"Authorization":             func(_ *resty.Client, r *resty.Request) { r.SetHeader("Authorization", "Bearer SECRET") },
+	"authorization, verbatim":   func(_ *resty.Client, r *resty.Request) { r.SetHeaderVerbatim("authorization", "Bearer SECRET") },
+	"Cookie":                    func(_ *resty.Client, r *resty.Request) { r.SetHeader("Cookie", "session=SECRET") },
+	"SetCookie":                 func(_ *resty.Client, r *resty.Request) { r.SetCookie(&http.Cookie{Name: "session", Value: "SECRET"}) },
+	"SetAuthToken":              func(_ *resty.Client, r *resty.Request) { r.SetAuthToken("SECRET") },
+	"SetBasicAuth":              func(_ *resty.Client, r *resty.Request) { r.SetBasicAuth("user", "SECRET") },
+	"the client's header":       func(c *resty.Client, _ *resty.Request) { c.SetHeader("Authorization", "Bearer SECRET") },
+	"the client's Cookie":       func(c *resty.Client, _ *resty.Request) { c.SetHeader("Cookie", "session=SECRET") },
+	"the client's SetCookie":    func(c *resty.Client, _ *resty.Request) { c.SetCookie(&http.Cookie{Name: "session", Value: "SECRET"}) },
+	"the client's SetAuthToken": func(c *resty.Client, _ *resty.Request) { c.SetAuthToken("SECRET") },
+	"the client's SetBasicAuth": func(c *resty.Client, _ *resty.Request) { c.SetBasicAuth("user", "SECRET") },
+	"a header of another name": func(c *resty.Client, r *resty.Request) {
+		c.HeaderAuthorizationKey = "X-Auth"
+		r.SetHeader("X-Auth", "SECRET")
+	},
+}
+
+func TestCredentialsAreNeverMovedFromHTTPSToHTTP(t *testing.T) {
+	for _, move := range moves {
+		for name, give := range credentials {
+			harness.Bubble(t, move.name+" with "+name, func(t *testing.T) {
+				c := https(harness.Statuses(503), nil).Install(t, harness.Wait(time.Second), move.option)
+				r := c.R()
+				give(c.Client, r)
+				call := c.Do(t, r, "GET", "/x").Want(t, move.want, harness.AnError)
+				harness.WantError(t, call.Err, "credentials", "https", "http://b.test")
+				secretless(t, fmt.Sprint(call.Err))
+			})
+		}
+		harness.Bubble(t, move.name+" without credentials", func(t *testing.T) {
+			c := https(harness.Statuses(503, 200), nil).Install(t, harness.Wait(time.Second), move.option)
+			c.Do(t, c.R().SetHeader("X-Trace", "1"), "GET", "/x").Want(t, "503 status 1s | 200 succeeded")
+		})
+	}
+	for name, target := range map[string]restyretry.Target{
+		"https only": restyretry.BaseURLs("https://a.test", "https://b.test"),
+		"http only":  restyretry.BaseURLs("http://a.test", "http://b.test"),
+		"to https": restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			return []string{"http://a.test", "https://b.test"}[min(a.Number, 2)-1], nil
+		}),
+	} {
+		harness.Bubble(t, "allowed: "+name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503, 200), harness.URL(target))
+			c.Do(t, c.R().SetAuthToken("SECRET"), "GET", "/x").Want(t, "503 status 1s | 200 succeeded")
+		})
+	}
+}
+
+// What arrives only when the attempt is prepared must not leak either.
+func TestCredentialsThatComeLateAreNotMovedToHTTP(t *testing.T) {
+	sign := func(_ *resty.Client, r *resty.Request) error {
+		r.SetHeader("Authorization", "Bearer SECRET")
+		return nil
+	}
+	list := restyretry.URLs("https://a.test/x", "http://b.test/x")
+	signs := func(c *resty.Client) { c.OnBeforeRequest(sign) }
+	for _, tt := range []struct {
+		name          string
+		before, after func(*resty.Client) // Install
+		target        restyretry.Target
+		option        harness.Option
+		want          string
+	}{
+		{"OnBeforeRequest before Install", signs, nil, list, harness.Attempts(3), "unsent stopped"},
+		{"OnBeforeRequest after Install", nil, signs, list, harness.Attempts(3), "503 stopped 1s"},
+		{
+			"OnBeforeRequest after Install, with OnAttempt", nil, signs, list,
+			harness.OnAttempt(func(restyretry.Attempt) error { return nil }), "503 status 1s | unsent not-sent",
+		},
+		{"OnAttempt", nil, nil, list, harness.OnAttempt(func(a restyretry.Attempt) error { return sign(nil, a.Request) }), "503 stopped 1s"},
+		{"PreRequest", nil, nil, list, func(o *restyretry.Options) {
+			o.PreRequest = func(_ *resty.Client, hr *http.Request) error {
+				hr.Header.Set("Authorization", "Bearer SECRET")
+				return nil
+			}
+		}, "503 status 1s | unsent not-sent"},
+		{"HostURL instead of SetBaseURL", func(c *resty.Client) {
+			c.BaseURL, c.HostURL = "", "https://api.test"
+			c.SetAuthToken("SECRET")
+		}, nil, restyretry.URLs("/x", "http://b.test/x"), harness.Attempts(3), "unsent stopped"},
+		{"a scheme in a path parameter", func(c *resty.Client) {
+			c.SetAuthToken("SECRET").SetRawPathParam("server", "http://b.test")
+		}, nil, restyretry.URLs("https://a.test/x", "{server}/x"), harness.Attempts(3), "503 status 1s | unsent not-sent"},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			c := https(harness.Statuses(503), tt.before).Install(t, harness.Wait(time.Second), harness.URL(tt.target), tt.option)
+			if tt.after != nil {
+				tt.after(c.Client)
+			}
+			call := c.Get(t, "/x")
+			harness.Equal(t, "story", harness.Story(call.History), tt.want)
+			harness.WantError(t, call.Err, "credentials", "http://b.test/x")
+			for _, sent := range call.Sent {
+				harness.Equal(t, "sent", sent.URL, strings.Replace(sent.URL, "http:", "https:", 1))
+			}
+		})
+	}
+}
