@@ -43,7 +43,8 @@ type call struct {
 
 	earlier *payload // of an earlier call, until the first attempt begins
 
-	attempts []Attempt // that have ended
+	attempts []Attempt  // that have ended
+	only     [1]Attempt // room for the one that most calls have
 	first    attemptContext
 	current  underWay
 	next     *choice // if it has been made before the wait
@@ -65,7 +66,8 @@ type underWay struct {
 	refusal  error  // why it cannot be sent
 	url      string // where it goes
 
-	output   os.FileInfo // the file of SetOutput before it, if there was one
+	saves    bool        // Resty saves the response to a file, the one of SetOutput:
+	output   os.FileInfo // as it was before, if it was there
 	pass     *pass       // of the Cooldown
 	held     time.Duration
 	stay     *stay // what holds if OnAttempt does not send the next one elsewhere
@@ -118,8 +120,9 @@ func callIn(ctx context.Context) *call {
 	return c
 }
 
-// begin begins the call of a request, and prepares its first attempt.
-func begin(client *resty.Client, r *resty.Request) error {
+// begin begins the call of a request, and prepares its first attempt. earlier is
+// its call before this one, if it is used again.
+func begin(client *resty.Client, r *resty.Request, earlier *call) error {
 	p := pluginOf(client)
 	if p == nil {
 		return errors.New("restyretry: the client's RetryAfter was changed after Install; set Wait in the options instead")
@@ -132,8 +135,8 @@ func begin(client *resty.Client, r *resty.Request) error {
 		closeBody(client, r)
 		return err
 	}
-	earlier := lastCall(r)
 	c := &call{request: r, client: client, policy: policy, ctx: r.Context(), original: r.URL, counted: r.Attempt}
+	c.attempts = c.only[:0]
 	c.own = requestContext{call: c, values: c.ctx}
 	c.number.Store(1)
 	r.SetContext(&c.own)
@@ -159,7 +162,6 @@ func (c *call) start() error {
 	if c.current.chosen {
 		r.URL = c.current.url
 	}
-	c.stayInContext()
 	c.noteOutput()
 	c.current.refusal = c.takeBody()
 	return c.current.refusal
@@ -182,7 +184,7 @@ func (c *call) remember(earlier *call) {
 		r.Error = earlier.results.failure // Resty has forgotten it
 	}
 	if r.Result != nil || r.Error != nil {
-		c.results = takeResults(r, c.policy.retriesSuccess() || c.hasConditions())
+		c.results = takeResults(r, c.policy.retriesSuccess || c.hasConditions())
 	}
 	if rotation, ok := c.policy.URL.(*rotation); ok {
 		c.turn = rotation.turn()
@@ -206,6 +208,7 @@ func (c *call) resume() error {
 		c.counted = r.Attempt
 		return cmp.Or(c.current.refusal, errNotRepeated)
 	}
+	c.stayInContext()
 	return c.start()
 }
 
@@ -265,9 +268,9 @@ func (c *call) attempt(resp *resty.Response, err error, panicked bool) Attempt {
 		return a
 	}
 	a := c.blank()
-	a.Method, a.URL = c.request.RawRequest.Method, redact.URL(c.request.RawRequest.URL)
+	a.Method, a.URL = c.request.RawRequest.Method, redact.Parsed(c.request.RawRequest.URL, c.request.URL)
 	a.Response, a.Err, a.Start, a.Held, a.sent = resp, redact.Error(err), c.request.Time, c.current.held, true
-	if resp == nil || restyfields.Saves(c.request) { // a callback panicked; or Resty saves to a file after ReceivedAt
+	if resp == nil || c.current.saves { // a callback panicked; or Resty saves to a file after ReceivedAt
 		a.Took = time.Since(a.Start)
 	} else {
 		a.Took = resp.ReceivedAt().Sub(a.Start)
@@ -303,14 +306,17 @@ func (c *call) record(a Attempt) {
 
 // decide is the verdict on the last attempt in the history.
 func (c *call) decide(asked bool) verdict {
+	if a := c.last(); !asked && a.Err == nil && a.StatusCode() < 300 && !c.policy.retriesSuccess {
+		return verdict{reason: ReasonSucceeded} // nothing is left to ask
+	}
 	o := c.outcome(asked)
 	v := c.policy.decide(o)
 	if v.retry && c.next != nil && c.next.err != nil {
-		v = c.policy.refuse(o, ReasonStopped)
+		v = c.policy.refuse(&o, ReasonStopped)
 		v.err = o.ended(ReasonStopped, c.next.err)
 	}
 	if v.retry && !c.policy.Budget.Retry(time.Now()) {
-		v = c.policy.refuse(o, ReasonBudget)
+		v = c.policy.refuse(&o, ReasonBudget)
 	}
 	if !v.retry {
 		c.dropChoice()
@@ -326,10 +332,10 @@ func (c *call) follow(v verdict) {
 
 // outcome is what is known of the last attempt in the history.
 func (c *call) outcome(asked bool) outcome {
-	a := *c.last()
+	a := c.last()
 	err := asRedirect(a.Response, c.current.err)
 	o := outcome{
-		Attempt: a, err: err, asked: asked, partial: !c.current.read && isPartial(a.Response, err),
+		Attempt: *a, err: err, asked: asked, partial: !c.current.read && isPartial(a.Response, err),
 		bodyLost: errors.Is(err, replay.ErrLost), replayable: c.isReplayable(),
 		client: c.client, ctx: c.ctx, began: c.began(), clock: time.Now,
 	}
@@ -376,6 +382,9 @@ func (c *call) isReplayable() bool {
 func (c *call) settle(resp *resty.Response, err error) {
 	if c.current.watched == nil { // without our pre-request hook
 		c.current.watched, _ = c.request.Context().(*requestContext)
+		if resp != nil { // it was sent all the same
+			c.policy.warnOfHook()
+		}
 	}
 	if c.current.watched != nil {
 		c.current.watched.hiding.Store(false)
@@ -401,7 +410,7 @@ func (c *call) breakOff(reason Reason, why error) {
 	c.current.retrying = false
 	c.last().Reason = reason
 	o := outcome{Attempt: *c.last(), err: c.current.err}
-	c.current.final = c.policy.end(o, reason).err
+	c.current.final = c.policy.end(&o, reason).err
 	if why != nil {
 		c.current.final = o.ended(reason, why)
 	}

@@ -25,10 +25,11 @@ func beforeRequest(client *resty.Client, r *resty.Request) error {
 		return nil
 	}
 	hideShown(r)
-	if c := callOf(r); c != nil {
-		return c.resume()
+	last := lastCall(r)
+	if last != nil && !last.over.Load() {
+		return last.resume()
 	}
-	return begin(client, r)
+	return begin(client, r, last)
 }
 
 // preRequest is Resty's pre-request hook: once per attempt, with the raw
@@ -180,25 +181,28 @@ func (c *call) hasConditions() bool {
 }
 
 // inspect returns an error if the plugin cannot live with what was changed on
-// the client since Install, and warns of another pre-request hook.
+// the client since Install.
 func (p *Plugin) inspect(client *resty.Client, policy *policy) error {
 	if changed := touched(client); changed != "" {
 		return fmt.Errorf("restyretry: the client's %s in the options instead", changed)
 	}
-	if hasOurHook(client) {
-		return nil
-	}
-	if policy.needsHook() {
+	if policy.needsHook() && !hasOurHook(client) {
 		return errHookReplaced
 	}
-	if p.reported.CompareAndSwap(false, true) {
-		logger := policy.Logger
-		if logger == nil {
-			logger = slog.Default()
-		}
-		logger.Warn("restyretry: another pre-request hook has replaced the plugin's: " + chainHook)
-	}
 	return nil
+}
+
+// warnOfHook says once that another pre-request hook has replaced ours, which did
+// not see an attempt.
+func (p *policy) warnOfHook() {
+	if !p.plugin.reported.CompareAndSwap(false, true) {
+		return
+	}
+	logger := p.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	logger.Warn("restyretry: another pre-request hook has replaced the plugin's: " + chainHook)
 }
 
 const chainHook = "pass it as PreRequest in the options instead of SetPreRequestHook"

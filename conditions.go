@@ -62,25 +62,25 @@ type stay struct {
 // are called, the Budget is not: it comes after everything else.
 func (p *policy) decide(o outcome) verdict {
 	if o.err != nil && o.ctx.Err() != nil {
-		return p.cancelled(o, o.Number > 1)
+		return p.cancelled(&o, o.Number > 1)
 	}
-	cause := p.cause(o)
+	cause := p.cause(&o)
 	if cause == "" {
-		return p.end(o, o.result())
+		return p.end(&o, o.result())
 	}
 	v := verdict{}
 	o.now = o.clock()
 	if o.ctx.Err() == nil { // it may end in any function of the user's
-		v = p.permit(o, cause)
+		v = p.permit(&o, cause)
 	}
 	if o.ctx.Err() != nil {
-		v = p.cancelled(o, true)
+		v = p.cancelled(&o, true)
 	}
 	return v
 }
 
 // cause is why an attempt asks for another, or "" where it does not.
-func (p *policy) cause(o outcome) Reason {
+func (p *policy) cause(o *outcome) Reason {
 	switch {
 	case o.told() == serverwait.Retry:
 		return ReasonServer
@@ -97,7 +97,7 @@ func (p *policy) cause(o outcome) Reason {
 
 // permit is the verdict on an attempt that asks for another. Of all that stands
 // against it, the first counts.
-func (p *policy) permit(o outcome, cause Reason) verdict {
+func (p *policy) permit(o *outcome, cause Reason) verdict {
 	switch {
 	case p.Unless != nil && p.Unless(o.Attempt):
 		return p.refuse(o, ReasonUnless)
@@ -129,7 +129,7 @@ func (p *policy) permit(o outcome, cause Reason) verdict {
 }
 
 // after is the verdict on a retry after a wait, which has to fit in.
-func (p *policy) after(o outcome, cause Reason, wait time.Duration) verdict {
+func (p *policy) after(o *outcome, cause Reason, wait time.Duration) verdict {
 	wait = max(wait, 0)
 	if deadline, ok := o.ctx.Deadline(); ok && deadline.Sub(o.now) <= wait {
 		return p.refuse(o, ReasonDeadline)
@@ -141,7 +141,7 @@ func (p *policy) after(o outcome, cause Reason, wait time.Duration) verdict {
 }
 
 // afterServer is the verdict on a retry after the wait that the server asks for.
-func (p *policy) afterServer(o outcome, cause Reason, asked time.Duration) verdict {
+func (p *policy) afterServer(o *outcome, cause Reason, asked time.Duration) verdict {
 	if asked > min(p.MaxServerWait, serverwait.Forever-time.Second) {
 		return p.refuse(o, ReasonServerWait)
 	}
@@ -149,7 +149,7 @@ func (p *policy) afterServer(o outcome, cause Reason, asked time.Duration) verdi
 }
 
 // afterEither is the verdict if nobody knows yet where the next attempt goes.
-func (p *policy) afterEither(o outcome, cause Reason, asked time.Duration) verdict {
+func (p *policy) afterEither(o *outcome, cause Reason, asked time.Duration) verdict {
 	v, there := p.after(o, cause, p.Wait(o.Attempt)), p.afterServer(o, cause, asked)
 	if !v.retry {
 		return v
@@ -165,7 +165,7 @@ func (p *policy) afterEither(o outcome, cause Reason, asked time.Duration) verdi
 
 // clientWait is the wait that the RetryAfter function asks for which the client had
 // before Install, 0 if it does not.
-func (p *policy) clientWait(o outcome) (time.Duration, error) {
+func (p *policy) clientWait(o *outcome) (time.Duration, error) {
 	before := p.plugin.found.retryAfter
 	if before == nil {
 		return 0, nil
@@ -178,7 +178,7 @@ func (p *policy) clientWait(o outcome) (time.Duration, error) {
 }
 
 // serverWait is the wait that the server asks for, 0 if it does not.
-func (p *policy) serverWait(o outcome) time.Duration {
+func (p *policy) serverWait(o *outcome) time.Duration {
 	if p.MaxServerWait == 0 {
 		return 0
 	}
@@ -186,14 +186,14 @@ func (p *policy) serverWait(o outcome) time.Duration {
 }
 
 // refuse is the verdict on an attempt that asks for another in vain.
-func (p *policy) refuse(o outcome, reason Reason) verdict {
+func (p *policy) refuse(o *outcome, reason Reason) verdict {
 	v := p.end(o, reason)
 	v.wanted = true
 	return v
 }
 
 // end is the verdict on the last attempt.
-func (p *policy) end(o outcome, reason Reason) verdict {
+func (p *policy) end(o *outcome, reason Reason) verdict {
 	v := verdict{reason: reason}
 	switch {
 	case reason == ReasonBody && o.bodyLost:
@@ -213,19 +213,20 @@ var errBodyLost = errors.New("the body cannot be sent again: it is longer than M
 
 // cancelled is the verdict on an attempt after which the caller's context has
 // ended. The error says so, and says the attempt's own as well.
-func (p *policy) cancelled(o outcome, wanted bool) verdict {
+func (p *policy) cancelled(o *outcome, wanted bool) verdict {
 	v := p.end(o, endedBy(o.ctx))
 	v.wanted = wanted
 	if !errors.Is(o.err, o.ctx.Err()) || !errors.Is(o.err, context.Cause(o.ctx)) {
-		o.Err = cmp.Or(v.err, o.Err)
-		v.err = o.ended(v.reason, ended(o.ctx))
+		both := *o
+		both.Err = cmp.Or(v.err, o.Err)
+		v.err = both.ended(v.reason, ended(o.ctx))
 	}
 	return v
 }
 
 // ended is the error of a request that something has ended although a retry was
 // wanted. It wraps the error of the attempt as well, if there is one.
-func (o outcome) ended(reason Reason, why error) error {
+func (o *outcome) ended(reason Reason, why error) error {
 	err := fmt.Errorf("restyretry: ended after %d of %d attempts (%s): %w", o.Number, o.Max, reason, why)
 	if o.Err != nil {
 		err = fmt.Errorf("%w (%w)", o.Err, err)
@@ -234,7 +235,7 @@ func (o outcome) ended(reason Reason, why error) error {
 }
 
 // result is the reason of an attempt that asks for no other.
-func (o outcome) result() Reason {
+func (o *outcome) result() Reason {
 	switch {
 	case succeededWith(o.Attempt):
 		return ReasonSucceeded
@@ -248,7 +249,7 @@ func (o outcome) result() Reason {
 }
 
 // told is what the server says of a retry.
-func (o outcome) told() serverwait.Directive {
+func (o *outcome) told() serverwait.Directive {
 	if o.Response == nil || o.Response.RawResponse == nil {
 		return serverwait.Silent
 	}
@@ -264,7 +265,7 @@ func (o *Options) retriesStatus(status int) bool {
 }
 
 // mayRepeat reports whether the request may be sent again.
-func (o *Options) mayRepeat(out outcome) bool {
+func (o *Options) mayRepeat(out *outcome) bool {
 	return out.told() == serverwait.Retry || o.repeats(out.Method) || out.keyed || out.unsent ||
 		slices.Contains(o.Refused, out.StatusCode())
 }

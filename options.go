@@ -299,12 +299,6 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// retriesSuccess reports whether a response that Resty decodes into the
-// request's result may be followed by another.
-func (o *Options) retriesSuccess() bool {
-	return o.RetryIf != nil || slices.ContainsFunc(o.Statuses, func(s int) bool { return s < 300 })
-}
-
 // needsHook reports whether o asks for something that only Resty's pre-request
 // hook can do.
 func (o *Options) needsHook() bool {
@@ -314,8 +308,10 @@ func (o *Options) needsHook() bool {
 // A policy is one set of options of one plugin. It is never changed.
 type policy struct {
 	Options
-	plugin    *Plugin
-	onAttempt bool // one of the hooks has one
+	plugin *Plugin
+
+	onAttempt      bool // one of the hooks has one
+	retriesSuccess bool // something may ask for another attempt after a 2xx
 }
 
 // policy makes a policy of changed options.
@@ -324,8 +320,12 @@ func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error)
 	if err != nil {
 		return nil, err
 	}
-	onAttempt := slices.ContainsFunc(o.Hooks, func(h Hooks) bool { return h.OnAttempt != nil })
-	return &policy{Options: o, plugin: p, onAttempt: onAttempt}, nil
+	return &policy{
+		Options: o, plugin: p,
+		onAttempt: slices.ContainsFunc(o.Hooks, func(h Hooks) bool { return h.OnAttempt != nil }),
+		retriesSuccess: o.RetryIf != nil || len(p.found.conditions) > 0 ||
+			slices.ContainsFunc(o.Statuses, func(s int) bool { return s < 300 }),
+	}, nil
 }
 
 // With returns a context that changes the options of the requests made with it.

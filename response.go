@@ -130,8 +130,11 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // removed. What was in the file before the attempt is lost, since Resty empties it
 // before anybody is asked. A file that Resty has not written stays as it is.
 func (c *call) takeBackOutput(resp *resty.Response, written bool) {
+	if resp.StatusCode() < http.StatusMultipleChoices {
+		return
+	}
 	path := restyfields.Output(c.client, c.request)
-	if path == "" || resp.StatusCode() < http.StatusMultipleChoices {
+	if path == "" {
 		return
 	}
 	info, err := os.Lstat(path)
@@ -147,7 +150,8 @@ func (c *call) takeBackOutput(resp *resty.Response, written bool) {
 
 // noteOutput looks at the file of SetOutput before an attempt.
 func (c *call) noteOutput() {
-	if path := restyfields.Output(c.client, c.request); path != "" {
+	path := restyfields.Output(c.client, c.request)
+	if c.current.saves = path != ""; c.current.saves {
 		c.current.output, _ = os.Lstat(path)
 	}
 }

@@ -149,6 +149,9 @@ func join(base, ref string) string {
 // direct chooses where the coming attempt goes, and runs OnAttempt, which may
 // think otherwise.
 func (c *call) direct() error {
+	if c.policy.URL == nil && !c.policy.onAttempt {
+		return nil
+	}
 	if err := c.guardList(); err != nil {
 		return err
 	}
@@ -239,8 +242,11 @@ func downgradeError(to string) error {
 
 // schemeOf is the scheme a request for s goes out with.
 func schemeOf(c *resty.Client, s string) string {
-	scheme, _, found := strings.Cut(s, "://")
-	if !found || strings.ContainsAny(scheme, "/?#") {
+	scheme, rest, _ := strings.Cut(s, ":")
+	switch {
+	case strings.HasPrefix(rest, "//") && (scheme == "http" || scheme == "https"):
+		return scheme
+	case !strings.HasPrefix(rest, "//") || strings.ContainsAny(scheme, "/?#"):
 		scheme, _, _ = strings.Cut(cmp.Or(c.BaseURL, c.HostURL), "://")
 	}
 	return strings.ToLower(scheme)

@@ -63,15 +63,31 @@ const redacted = "REDACTED"
 // URL returns u as text, with user information and every query value replaced
 // by REDACTED and without the fragment, as OpenTelemetry's url.full wants it.
 // It returns "" for nil.
-func URL(u *url.URL) string {
+func URL(u *url.URL) string { return Parsed(u, "") }
+
+// Parsed is URL for a URL that has probably been parsed from this text. If so, and
+// if it is plain, as most are, it is the text itself.
+func Parsed(u *url.URL, text string) string {
 	switch {
 	case u == nil:
 		return ""
-	case isPlain(u): // most are, and every attempt asks
+	case !isPlain(u):
+		shown, _ := showURL(u)
+		return shown
+	case isSpelled(u, text):
+		return text
+	default:
 		return u.Scheme + "://" + u.Host + u.Path
 	}
-	shown, _ := showURL(u)
-	return shown
+}
+
+// isSpelled reports whether text is a plain URL.
+func isSpelled(u *url.URL, text string) bool {
+	at := len(u.Scheme)
+	host := at + len("://")
+	path := host + len(u.Host)
+	return len(text) == path+len(u.Path) && text[:at] == u.Scheme && text[at:host] == "://" &&
+		text[host:path] == u.Host && text[path:] == u.Path
 }
 
 // isPlain reports whether u has nothing but a scheme, a host and a path, with no
