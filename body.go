@@ -2,6 +2,7 @@ package restyretry
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -262,6 +263,24 @@ func (p *payload) finish() {
 	}
 }
 
+// lostBody is why the body of the coming attempt cannot be sent, if it has been
+// lost during the wait, or OnAttempt has set other parts or one that is used up.
+func (c *call) lostBody() error {
+	p, r := c.payload, c.request
+	if p == nil || !sendsBody(c.client, r) {
+		return nil
+	}
+	if p.body.isMade() && p.parts > 0 && restyfields.IsMultipart(r) {
+		return p.body.sameParts(r, p.parts)
+	}
+	for _, b := range p.held {
+		if b.isOf(r.Body) && !b.isReplayable() {
+			return errBodyLost
+		}
+	}
+	return nil
+}
+
 // put makes the caller's body that of a raw request.
 func (b *body) put(hr *http.Request) error {
 	counted := hr.Header.Get("Content-Length") != "" // SetContentLength asks for it
@@ -423,12 +442,36 @@ func showBody(c *resty.Client, r *resty.Request) {
 		}
 	}
 	r.Body = shown
+	r.SetContext(&shownContext{r.Context(), shown})
+}
+
+// A shownContext knows the body while Resty makes a curl command: for
+// SetContentLength, Resty reads all of what is shown, and then forgets it.
+type shownContext struct {
+	context.Context
+	body *shownBody
+}
+
+type shownKey struct{}
+
+func (c *shownContext) Value(key any) any {
+	if key == (shownKey{}) {
+		return c.body
+	}
+	return c.Context.Value(key)
 }
 
 // hideShown undoes showBody.
 func hideShown(r *resty.Request) {
-	if shown, ok := r.Body.(*shownBody); ok {
+	shown, ok := r.Body.(*shownBody)
+	if r.Body == nil && r.RawRequest != nil { // which the curl command was made of
+		shown, ok = r.RawRequest.Context().Value(shownKey{}).(*shownBody)
+	}
+	if ok {
 		r.Body = shown.given
+	}
+	if own, is := r.Context().(*shownContext); is {
+		r.SetContext(own.Context)
 	}
 }
 

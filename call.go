@@ -442,7 +442,9 @@ func (c *call) advance() {
 	if err == nil {
 		c.current = next.underWay
 		c.number.Add(1)
-		err = c.hold()
+		if err = c.lostBody(); err == nil {
+			err = c.hold()
+		}
 	}
 	if err == nil && c.ctx.Err() == nil {
 		c.results.restore(c.request)
@@ -459,8 +461,10 @@ func (c *call) advance() {
 		c.breakOff(ReasonStopped, err)
 	case c.ctx.Err() != nil: // in OnAttempt, or while it was held back
 		c.breakOff(endedBy(c.ctx), ended(c.ctx))
-	default:
+	case errors.As(err, new(*CooldownError)):
 		c.breakOff(ReasonCooldown, nil)
+	default:
+		c.breakOff(ReasonBody, err)
 	}
 }
 

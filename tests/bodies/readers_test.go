@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 
@@ -242,4 +244,19 @@ func TestDigestAuthenticationSendsTheWholeBodyEachTime(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The transport goes on reading past MaxReplay while the next attempt is waited for.
+func TestTheAnswerSurvivesABodyThatIsLostDuringTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := harness.Mock(nil)
+		c.SetTransport(harness.RoundTrip(func(r *http.Request) (*http.Response, error) {
+			time.AfterFunc(time.Second/2, func() { _, _ = io.Copy(io.Discard, r.Body); _ = r.Body.Close() })
+			return harness.Says(503)(1, r)
+		}))
+		c.Install(t, second, harness.MaxReplay(1000))
+		call := c.Do(t, c.R().SetBody(harness.Stream(harness.Text(5000))), "PUT", "/").WantStatus(t, 503)
+		harness.Equal(t, "story", harness.Story(call.History), "503 body 1s")
+		harness.WantError(t, call.Err, "1 of 3 attempts", "MaxReplay")
+	})
 }
