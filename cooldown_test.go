@@ -104,14 +104,6 @@ func wantEntries(t *testing.T, c *Cooldown, want int) {
 	}
 }
 
-// wantCold wants that an attempt was refused.
-func wantCold(t *testing.T, err error, left time.Duration) {
-	t.Helper()
-	if cold := new(CooldownError); !errors.As(err, &cold) || *cold != (CooldownError{apiHost, left}) {
-		t.Errorf("got %v, want a CooldownError with %v left", err, left)
-	}
-}
-
 func TestTheKeyIsTheHost(t *testing.T) {
 	for _, tt := range []struct{ url, want string }{
 		{"https://api.test/x?y=z", "https://api.test"},
@@ -237,36 +229,6 @@ func probe(t *testing.T, c *Cooldown) *pass {
 	return p
 }
 
-func TestThePlaceOfAProbeThatWasNotHeardPassesToTheNext(t *testing.T) {
-	bubble(t, "in the row", func(t *testing.T) {
-		c := newCrowd()
-		first := probe(t, c.Cooldown)
-		all := c.join(t, 10, func(int) { time.Sleep(time.Hour) })
-		time.Sleep(2 * time.Second)
-		first.done(false)
-		synctest.Wait()
-		if !slices.Equal(c.at, []time.Duration{62 * time.Second}) {
-			t.Errorf("got %v, want one when the probe ended, and the others behind it", c.at)
-		}
-		all.Wait()
-	})
-}
-
-func TestAProbeThatIsToldToWaitHoldsAllAgain(t *testing.T) {
-	bubble(t, "for longer", func(t *testing.T) {
-		c := newCrowd()
-		c.told(apiHost, time.Minute)
-		c.join(t, 100, func(n int) {
-			if n == 1 {
-				time.Sleep(time.Second)
-				c.told(apiHost, 2*time.Minute)
-			}
-		}).Wait()
-		begins := c.at[0] + 121*time.Second
-		c.wantAll(t, 100, 1, begins, begins+12*time.Second)
-	})
-}
-
 func TestTheEndOfAProbeEndsTheCooldownThatItFollowed(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -311,14 +273,17 @@ func second(c *Cooldown) *pass {
 type word struct {
 	after time.Duration // the one before
 	own   bool
-	d     time.Duration
+	d     time.Duration // -1: this process asks
 }
 
 func (w word) say(c *Cooldown) {
 	time.Sleep(w.after)
-	if w.own {
+	switch {
+	case w.own && w.d == -1:
+		_, _, _ = c.wait(context.Background(), apiHost, 0, time.Time{})
+	case w.own:
 		c.told(apiHost, w.d)
-	} else {
+	default:
 		c.Hold(apiHost, w.d)
 	}
 }
@@ -355,6 +320,7 @@ func TestTheLatestEndWins(t *testing.T) {
 		{"in flight", m, []word{{0, true, time.Hour}, {30 * s, true, time.Hour}}, 30 * s},
 		{"told when it is over", m, []word{{0, true, time.Hour}, {61 * s, true, time.Hour}}, m},
 		{"heard when it is over", m, []word{{0, true, time.Hour}, {61 * s, false, time.Hour}}, 0},
+		{"heard while this process asks", m, []word{{0, false, time.Hour}, {m, true, -1}, {0, false, 30 * s}}, 30 * s},
 		{"heard long after", m, []word{{0, true, time.Hour}, {time.Hour, false, time.Hour}}, m},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
@@ -365,20 +331,6 @@ func TestTheLatestEndWins(t *testing.T) {
 			wantLeft(t, c, tt.want)
 		})
 	}
-}
-
-func TestOthersAreBelievedAgainWhenThisProcessHasAsked(t *testing.T) {
-	bubble(t, "after Max", func(t *testing.T) {
-		c := new(Cooldown)
-		c.Hold(apiHost, time.Hour)
-		time.Sleep(5 * time.Minute)
-		c.Hold(apiHost, time.Hour)
-		wantLeft(t, c, 0)
-		p, _, _ := c.wait(t.Context(), apiHost, 0, time.Time{})
-		c.Hold(apiHost, time.Minute)
-		wantLeft(t, c, time.Minute)
-		p.done(true)
-	})
 }
 
 func TestHoldForNoTimeReleasesTheHeldInATenthOfWhatTheyWaited(t *testing.T) {
@@ -393,70 +345,61 @@ func TestHoldForNoTimeReleasesTheHeldInATenthOfWhatTheyWaited(t *testing.T) {
 	})
 }
 
-func TestWhatMayNotWaitSoLongIsRefusedAtOnce(t *testing.T) {
-	const m = time.Minute
+func TestOneThatWaitsGoesAfterTheEndAndIsRefusedAsSoonAsThatIsTooLate(t *testing.T) {
+	const s, m, h = time.Second, time.Minute, time.Hour
 	for _, tt := range []struct {
-		name            string
-		limit, deadline time.Duration // 0: no deadline
-		last            time.Duration // when it is sent; 0: not
+		name                    string
+		limit, deadline, cancel time.Duration // 0: no deadline, not cancelled
+		words                   []word        // after one of a minute
+		want                    string
 	}{
-		{"time enough", m, 0, 66 * time.Second},
-		{"limit too short", m - 1, 0, 0},
-		{"no limit left", 0, 0, 0},
-		{"limit used up", -m, 0, 0},
-		{"limit below everything", math.MinInt64, 0, 0},
-		{"without limit", math.MaxInt64, 0, 66 * time.Second},
-		{"deadline before the end", time.Hour, 5 * time.Second, 0},
-		{"deadline at the end", time.Hour, m, 0},
-		{"deadline right after it", time.Hour, m + 1, m},
-		{"deadline in the tenth after it", time.Hour, m + 2*time.Second, m + time.Second},
-		{"deadline later", time.Hour, 2 * m, 66 * time.Second},
+		{"time enough", m, 0, 0, nil, "sent after 1m0s"},
+		{"limit too short", m - 1, 0, 0, nil, "refused after 0s, 1m0s left"},
+		{"no limit left", 0, 0, 0, nil, "refused after 0s, 1m0s left"},
+		{"limit used up", -m, 0, 0, nil, "refused after 0s, 1m0s left"},
+		{"limit below everything", math.MinInt64, 0, 0, nil, "refused after 0s, 1m0s left"},
+		{"without limit", math.MaxInt64, 0, 0, nil, "sent after 1m0s"},
+		{"deadline before the end", h, 5 * s, 0, nil, "refused after 0s, 1m0s left"},
+		{"deadline at the end", h, m, 0, nil, "refused after 0s, 1m0s left"},
+		{"deadline right after it", h, m + 1, 0, nil, "sent after 1m0s"},
+		{"deadline in the tenth after it", h, m + 2*s, 0, nil, "sent after 1m0s"},
+		{"deadline later", h, 2 * m, 0, nil, "sent after 1m0s"},
+		{"a longer word", 2 * m, 0, 0, []word{{5 * s, true, 2 * m}}, "refused after 5s, 2m0s left"},
+		{"many words together", 85 * s, 0, 0, slices.Repeat([]word{{10 * s, true, m}}, 5), "refused after 30s, 1m0s left"},
+		{"cancelled", h, 0, 20 * s, nil, "context canceled after 20s"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			for range 20 { // places are random
-				c, start := new(Cooldown), time.Now()
-				c.told(apiHost, m)
-				var deadline time.Time
-				if tt.deadline != 0 {
+				c, start, deadline := new(Cooldown), time.Now(), time.Time{}
+				ctx, cancel := context.WithCancel(t.Context())
+				if tt.cancel > 0 {
+					time.AfterFunc(tt.cancel, cancel)
+				}
+				if tt.deadline > 0 {
 					deadline = start.Add(tt.deadline)
 				}
-				_, held, err := c.wait(t.Context(), apiHost, tt.limit, deadline)
-				switch {
-				case tt.last == 0:
-					if wantCold(t, err, m); held != 0 || !time.Now().Equal(start) {
-						t.Errorf("got it refused after %v, want it at once", held)
+				c.told(apiHost, m)
+				go func() {
+					for _, w := range tt.words {
+						w.say(c)
 					}
-				case err != nil || held < m || held > tt.last:
-					t.Errorf("got %v, held for %v, want it from 1m to %v", err, held, tt.last)
+				}()
+				_, held, err := c.wait(ctx, apiHost, tt.limit, deadline)
+				got, cold := fmt.Sprint("sent after ", held.Truncate(10*s)), new(CooldownError)
+				if errors.As(err, &cold) {
+					got = fmt.Sprintf("refused after %v, %v left", held, cold.Left)
+				} else if err != nil {
+					got = fmt.Sprint(err, " after ", held)
+				}
+				if got != tt.want || held != time.Since(start) || !deadline.IsZero() && held > max(tt.deadline+m, 0)/2 {
+					t.Errorf("got it %s (%v), want %s, and in the first half until the deadline", got, held, tt.want)
+				}
+				cancel()
+				time.Sleep(h)
+				if h := c.cooling[apiHost]; h != nil && h.waiting != 0 {
+					t.Errorf("got %d that wait, want none", h.waiting)
 				}
 			}
-		})
-	}
-}
-
-func TestOneThatWaitsIsRefusedWhenItGetsTooLong(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		words []word
-		after time.Duration
-		left  time.Duration
-	}{
-		{"at once", []word{{5 * time.Second, true, 2 * time.Minute}}, 5 * time.Second, 2 * time.Minute},
-		{"by all extensions together", slices.Repeat([]word{{10 * time.Second, true, 30 * time.Second}}, 9), 40 * time.Second, 30 * time.Second},
-	} {
-		bubble(t, tt.name, func(t *testing.T) {
-			c := newCrowd()
-			c.told(apiHost, 30*time.Second)
-			go func() {
-				for _, w := range tt.words {
-					w.say(c.Cooldown)
-				}
-			}()
-			wantCold(t, c.send(t.Context(), time.Minute, nil), tt.left)
-			if got := time.Since(c.start); got != tt.after {
-				t.Errorf("got it after %v, want %v", got, tt.after)
-			}
-			time.Sleep(time.Hour)
 		})
 	}
 }
@@ -485,19 +428,6 @@ func TestOneThatWaitsForProbesDoesSoWithinItsLimits(t *testing.T) {
 			time.Sleep(10 * time.Hour)
 		})
 	}
-}
-
-func TestOneThatIsCancelledWaitsNoLonger(t *testing.T) {
-	bubble(t, "after 20 s", func(t *testing.T) {
-		c := new(Cooldown)
-		c.told(apiHost, time.Minute)
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(20*time.Second, cancel)
-		_, held, err := c.wait(ctx, apiHost, time.Hour, time.Time{})
-		if !errors.Is(err, context.Canceled) || held != 20*time.Second || c.cooling[apiHost].waiting != 0 {
-			t.Errorf("got %v after %v, %d that wait, want it cancelled after 20s", err, held, c.cooling[apiHost].waiting)
-		}
-	})
 }
 
 func TestAKeyHoldsOnlyItsOwn(t *testing.T) {
@@ -738,18 +668,14 @@ func TestACooldownIsSafeForManyAtOnce(t *testing.T) {
 					key := keys[rand.N(len(keys))]
 					ctx, cancel := context.WithTimeout(t.Context(), rand.N(2*time.Millisecond))
 					p, _, err := c.wait(ctx, key, time.Second, time.Time{})
-					switch rand.N(6) {
-					case 0:
-						c.told(key, rand.N(time.Millisecond))
-					case 1:
-						c.failed(key, rand.N(2) == 0)
-					case 2:
-						c.succeeded(key)
-					case 3:
-						c.Hold(key, rand.N(3*time.Millisecond)-time.Millisecond)
-					case 4:
-						c.pick(len(keys), func(i int) string { return keys[i] })
-					}
+					[]func(){
+						func() { c.told(key, rand.N(time.Millisecond)) },
+						func() { c.failed(key, rand.N(2) == 0) },
+						func() { c.succeeded(key) },
+						func() { c.Hold(key, rand.N(3*time.Millisecond)-time.Millisecond) },
+						func() { c.pick(len(keys), func(i int) string { return keys[i] }) },
+						func() {},
+					}[rand.N(6)]()
 					_ = c.Left(key)
 					if err == nil {
 						p.done(rand.N(2) == 0)
@@ -767,18 +693,6 @@ func TestACooldownIsSafeForManyAtOnce(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestAnIdleCooldownCostsNoAllocation(t *testing.T) {
-	c, ctx := new(Cooldown), t.Context()
-	if got := testing.AllocsPerRun(100, func() {
-		p, _, _ := c.wait(ctx, apiHost, time.Minute, time.Time{})
-		p.done(true)
-		c.succeeded(apiHost)
-		c.pick(2, func(int) string { return apiHost })
-	}); got != 0 {
-		t.Errorf("got %v allocations, want none", got)
-	}
 }
 
 // pair is a list of two hosts.
@@ -833,21 +747,12 @@ func TestARequestThatTriesAHostAndIsLostIsFollowedByAnotherAfter5Seconds(t *test
 }
 
 func TestAHostIsDownAfterFiveFailuresInARow(t *testing.T) {
-	for _, tt := range []struct {
-		events string // f: failed, n: not connected, s: succeeded, m: a minute passes
-		down   bool
-	}{
-		{"ffff", false},
-		{"fffff", true},
-		{"ffffsffff", false},
-		{"fffffs", false},
-		{"n", true},
-		{"ns", false},
-		{"ffffmf", false},
+	for events, want := range map[string]bool{ // f: failed, n: not connected, s: succeeded, m: a minute passes
+		"ffff": false, "fffff": true, "ffffsffff": false, "fffffs": false, "n": true, "ns": false, "ffffmf": false,
 	} {
-		bubble(t, tt.events, func(t *testing.T) {
+		bubble(t, events, func(t *testing.T) {
 			c := new(Cooldown)
-			for _, e := range tt.events {
+			for _, e := range events {
 				switch e {
 				case 'm':
 					time.Sleep(time.Minute)
@@ -857,8 +762,8 @@ func TestAHostIsDownAfterFiveFailuresInARow(t *testing.T) {
 					c.failed("primary", e == 'f')
 				}
 			}
-			if got := c.pick(2, pair) == 1; got != tt.down {
-				t.Errorf("got it passed over %t, want %t", got, tt.down)
+			if got := c.pick(2, pair) == 1; got != want {
+				t.Errorf("got it passed over %t, want %t", got, want)
 			}
 		})
 	}
@@ -867,20 +772,8 @@ func TestAHostIsDownAfterFiveFailuresInARow(t *testing.T) {
 // Upper case is down, a number the seconds for which a host cools down.
 func TestOfAListTheFirstThatIsFreeIsPickedThenOneThatIsDown(t *testing.T) {
 	for hosts, want := range map[string]int{
-		"a b c": 0,
-		"A b c": 1,
-		"9 b c": 1,
-		"9 B c": 2,
-		"A 9 c": 2,
-		"a 9 c": 0,
-		"A B C": 0,
-		"9 B C": 1,
-		"9 B 8": 1,
-		"9 8 7": 2,
-		"7 9 8": 0,
-		"9":     0,
-		"- b":   0,
-		"9 -":   1,
+		"a b c": 0, "a 9 c": 0, "A b c": 1, "9 b c": 1, "9 B c": 2, "A 9 c": 2, "A B C": 0, "9 B C": 1, "9 B 8": 1, "9 8 7": 2, "7 9 8": 0,
+		"9": 0, "- b": 0, "9 -": 1,
 	} {
 		bubble(t, hosts, func(t *testing.T) {
 			c, keys := new(Cooldown), strings.Fields(hosts)
@@ -921,31 +814,18 @@ func TestAListGoesElsewhereWhileAProbeIsOut(t *testing.T) {
 }
 
 func BenchmarkCooldown(b *testing.B) {
-	for _, bb := range []struct {
-		name string
-		busy int
-		key  string
-		want bool
-	}{
-		{"idle", 0, apiHost, true},
-		{"another host", 1, apiHost, true},
-		{"1000 others", 1000, apiHost, true},
-		{"refused", 1, "0", false},
-	} {
-		b.Run(bb.name, func(b *testing.B) {
+	for name, busy := range map[string]int{"idle": 0, "another host": 1, "1000 others": 1000, "refused": 1} {
+		b.Run(name, func(b *testing.B) {
 			c := &Cooldown{Max: time.Hour}
-			for i := range bb.busy {
+			for i := range busy {
 				c.told(fmt.Sprint(i), time.Hour)
 			}
-			ctx := b.Context()
+			ctx, key := b.Context(), map[bool]string{true: "0", false: apiHost}[name == "refused"]
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					p, _, err := c.wait(ctx, bb.key, time.Second, time.Time{})
+					p, _, _ := c.wait(ctx, key, time.Second, time.Time{})
 					p.done(true)
-					if (err == nil) != bb.want {
-						b.Fatal(err)
-					}
 				}
 			})
 		})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,24 +69,18 @@ func TestWhichHostOfAListIsAsked(t *testing.T) {
 		want   string
 		held   string
 	}{
-		{"+ + +", first, 0, "a", ""},
 		{"60 + +", first, 0, "b", ""},
 		{"- + +", first, 0, "b", ""},
 		{"60 - +", first, 0, "c", ""},
-		{"60 - 30", first, 0, "b", ""},
-		{"60 - -", first, 0, "b", ""},
 		{"- - -", first, 0, "a", ""},
 		{"60 60 60", first, 0, "a", " held 1m0s"},
 		{"60", first, 0, "a", " held 1m0s"},
 		{"-", first, 0, "a", ""},
 		{"60 + +", urls, 0, "b", ""},
 
-		{"+ + +", rotate, 1, "b", ""},
 		{"+ 60 +", rotate, 1, "c", ""},
-		{"+ - +", rotate, 1, "c", ""},
 		{"+ 60 60", rotate, 1, "a", ""},
 		{"30 - 60", rotate, 1, "b", ""},
-		{"- - -", rotate, 1, "b", ""},
 		{"60 60 60", rotate, 1, "b", " held 1m0s"},
 		{"+ 60 +", rotate, 4, "c", ""},
 	} {
@@ -154,10 +149,10 @@ func TestAHostOfAListRecoversByOneRequestThatTriesIt(t *testing.T) {
 		name  string
 		until time.Duration // a is busy or refuses connections
 		busy  harness.Script
-		tries int // until then, from the first on
+		want  string
 	}{
-		{"cooling", time.Minute, harness.Says(429, "Retry-After: 60"), 1},
-		{"down", 45 * time.Second, refused, 6}, // at 0, 1, 3, 7, 15, 31 s, more or less
+		{"cooling", time.Minute, harness.Says(429, "Retry-After: 60"), `^a( b)+ a( b){9,10}( a)+$`},
+		{"down", 45 * time.Second, refused, `^a(( b)+ a){5}( b)+ a( b){9,10}( a)+$`}, // at 0, 1, 3, 7, 15, 31 s, more or less
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
 			start := time.Now()
@@ -178,24 +173,9 @@ func TestAHostOfAListRecoversByOneRequestThatTriesIt(t *testing.T) {
 				time.Sleep(100*time.Millisecond + 1)
 			}
 			time.Sleep(time.Minute)
-			tries, probes := 0, 0
-			var probe time.Time
-			for _, s := range c.Sent() {
-				isA := s.Request.URL.Host == "a.test"
-				switch {
-				case isA && s.At.Before(start.Add(tt.until)):
-					tries++
-				case isA && probe.IsZero():
-					probe = s.At
-					fallthrough
-				case isA && s.At.Before(probe.Add(time.Second)):
-					probes++
-				case !isA && !probe.IsZero() && s.At.After(probe.Add(time.Second)):
-					t.Fatalf("got b asked at %v, after a was tried at %v", s.At.Sub(start), probe.Sub(start))
-				}
+			if got := asked(c.Sent()); !regexp.MustCompile(tt.want).MatchString(got) {
+				t.Errorf("got %s asked, want %s", got, tt.want)
 			}
-			harness.Equal(t, "tries", tries, tt.tries)
-			harness.Equal(t, "probes", probes, 1)
 		})
 	}
 }
