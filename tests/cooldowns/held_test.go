@@ -184,8 +184,9 @@ func TestAHoldIsNoAttemptAndNoPartOfOne(t *testing.T) {
 
 func TestLimitsAndAHold(t *testing.T) {
 	const s = time.Second
-	wait := func(d time.Duration) harness.Option {
-		return func(o *restyretry.Options) { o.Attempts, o.Wait = 9, restyretry.Constant(d) }
+	hangs := func(_ int, r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, context.Cause(r.Context())
 	}
 	for _, tt := range []struct {
 		name   string
@@ -194,8 +195,8 @@ func TestLimitsAndAHold(t *testing.T) {
 		want   string
 		errs   []error
 	}{
-		{"AttemptTimeout begins after it", harness.Hangs, []harness.Option{harness.Attempts(1), harness.AttemptTimeout(s)}, "error attempts held 1m0s", []error{context.DeadlineExceeded}},
-		{"MaxElapsed counts it", harness.Statuses(503), []harness.Option{wait(20 * s), harness.MaxElapsed(90 * s)}, "503 status 20s held 1m0s | 503 elapsed", nil},
+		{"AttemptTimeout begins after it", hangs, []harness.Option{harness.Attempts(1), harness.AttemptTimeout(s)}, "error attempts held 1m0s", []error{context.DeadlineExceeded}},
+		{"MaxElapsed counts it", harness.Statuses(503), []harness.Option{harness.Wait(20 * s), harness.MaxElapsed(90 * s)}, "503 status 20s held 1m0s | 503 elapsed", nil},
 		{"MaxElapsed is shorter", harness.Statuses(503), []harness.Option{harness.MaxElapsed(30 * s)}, "unsent cooldown", []error{harness.AnError}},
 		{"MaxServerWait is shorter", harness.Statuses(503), []harness.Option{harness.MaxServerWait(60*s - 1)}, "unsent cooldown", []error{harness.AnError}},
 		{"MaxServerWait is as long", harness.Statuses(200), []harness.Option{harness.MaxServerWait(60 * s)}, "200 succeeded held 1m0s", nil},
@@ -228,31 +229,31 @@ func TestHoldsAddUpToMaxServerWait(t *testing.T) {
 func TestARequestThatIsCancelledWhileItIsHeldIsNotSent(t *testing.T) {
 	gone := errors.New("the user has gone")
 	for _, tt := range []struct {
-		name   string
-		script harness.Script
-		set    func(r *resty.Request)
-		after  time.Duration
-		want   string
+		name      string
+		status    int
+		condition bool
+		after     time.Duration
+		cause     error
+		want      string
 	}{
-		{"before the first attempt", harness.Statuses(200), nil, 10 * time.Second, "unsent cancelled held 10s"},
-		{"before it was held", harness.Statuses(200), nil, 0, "unsent cancelled"},
-		{"with a condition", harness.Statuses(200), func(r *resty.Request) { r.AddRetryCondition(never) }, 10 * time.Second, "unsent cancelled held 10s"},
-		{"before a retry", harness.Statuses(500), nil, 70 * time.Second, "500 cancelled 1s held 1m0s"},
+		{"before the first attempt", 200, false, 10 * time.Second, gone, "unsent cancelled held 10s"},
+		{"before it was held", 200, false, 0, gone, "unsent cancelled"},
+		{"with a condition", 200, true, 10 * time.Second, gone, "unsent cancelled held 10s"},
+		{"before a retry", 500, false, 70 * time.Second, context.Canceled, "500 cancelled 1s held 1m0s"},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
-			c, cooldown := cold(t, tt.script)
+			c, cooldown := cold(t, harness.Statuses(tt.status))
 			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
 			if tt.after == 0 {
-				cancel(gone)
+				cancel(tt.cause)
 			}
-			time.AfterFunc(tt.after, func() { cancel(gone) })
+			time.AfterFunc(tt.after, func() { cancel(tt.cause) })
 			time.AfterFunc(time.Minute+time.Second/2, func() { cooldown.Hold(harness.Base, time.Minute) })
 			r := c.R().SetContext(ctx)
-			if tt.set != nil {
-				tt.set(r)
+			if tt.condition {
+				r.AddRetryCondition(never)
 			}
-			call := c.Do(t, r, "GET", "/").Want(t, tt.want, context.Canceled, gone)
+			call := c.Do(t, r, "GET", "/").Want(t, tt.want, context.Canceled, tt.cause)
 			wantTook(t, call, tt.after)
 			harness.Equal(t, "a CooldownError", errors.As(call.Err, new(*restyretry.CooldownError)), false)
 			time.Sleep(2 * time.Minute)

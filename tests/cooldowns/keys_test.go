@@ -24,6 +24,7 @@ func TestAnswersThatBeginACooldown(t *testing.T) {
 		{429, "Retry-After: 60", minute},
 		{503, "Retry-After: 60", minute},
 		{503, "Retry-After: Sat, 01 Jan 2000 00:01:00 GMT", minute},
+		{503, "Retry-After: Saturday, 01-Jan-00 00:01:00 GMT", minute},
 		{429, "X-Ms-Retry-After-Ms: 60000", minute},
 		{503, "X-Rate-Limit-Reset: 60", minute},
 		{429, `RateLimit: "hour";r=0;t=60`, minute},

@@ -50,6 +50,7 @@ func TestWhatARequestTakesFromTheBudget(t *testing.T) {
 		{"ServerErrors", harness.Statuses(503), func(o *restyretry.Options) { o.ServerErrors = false }, "1 0 0"},
 		{"MaxElapsed", harness.Statuses(503), soon, "1 0 0"},
 		{"MaxServerWait", harness.Says(503, "Retry-After: 9"), harness.MaxServerWait(1), "1 0 0"},
+		{"no MaxServerWait", harness.Says(503, "Retry-After: 9"), harness.MaxServerWait(0), "1 1 1"},
 		{"not sent", harness.Statuses(200), harness.OnAttempt(func(restyretry.Attempt) error { return io.EOF }), "0 0 0"},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
