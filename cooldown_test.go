@@ -747,7 +747,8 @@ func TestARequestThatTriesAHostAndIsLostIsFollowedByAnotherAfter5Seconds(t *test
 }
 
 func TestAHostIsDownAfterFiveFailuresInARow(t *testing.T) {
-	for events, want := range map[string]bool{ // f: failed, n: not connected, s: succeeded, m: a minute passes
+	for events, want := range map[string]bool{ // f: failed, n: not connected, s: succeeded, m, w: a minute, a second passes, p: picked
+		"nwwp": true, "nwwpfwww": false, // one failure takes it down again, for 2 s
 		"ffff": false, "fffff": true, "ffffsffff": false, "fffffs": false, "n": true, "ns": false, "ffffmf": false,
 	} {
 		bubble(t, events, func(t *testing.T) {
@@ -756,6 +757,10 @@ func TestAHostIsDownAfterFiveFailuresInARow(t *testing.T) {
 				switch e {
 				case 'm':
 					time.Sleep(time.Minute)
+				case 'w':
+					time.Sleep(time.Second)
+				case 'p':
+					c.pick(2, pair)
 				case 's':
 					c.succeeded("primary")
 				default:
