@@ -607,6 +607,7 @@ func TestAProcessThatIsToldToWaitAsksAllTheSameOncePerMax(t *testing.T) {
 				}()
 			}
 			time.Sleep(s) // until all have ended
+			synctest.Wait()
 			if n := len(c.at); !tt.healthy && (n < 11 || n > 14) {
 				t.Errorf("got %d requests in an hour, want one in 5 minutes", n)
 			}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,12 +33,15 @@ func bases(names string) (urls []string) {
 // script answers by 200.
 func region(t testing.TB, target restyretry.Target, hosts map[string]harness.Script, opts ...harness.Option) (*harness.Client, *restyretry.Cooldown) {
 	cooldown := &restyretry.Cooldown{Max: time.Minute}
-	seen := map[string]int{}
+	seen, mu := map[string]int{}, sync.Mutex{}
 	return harness.New(t, func(_ int, r *http.Request) (*http.Response, error) {
 		name := strings.TrimSuffix(r.URL.Host, ".test")
 		if script := hosts[name]; script != nil {
+			mu.Lock()
 			seen[name]++
-			return script(seen[name], r)
+			n := seen[name]
+			mu.Unlock()
+			return script(n, r)
 		}
 		return harness.Says(200)(1, r)
 	}, append([]harness.Option{harness.Cooldown(cooldown), harness.URL(target)}, opts...)...), cooldown
@@ -220,7 +224,7 @@ func TestWhatTakesAHostOfAListDown(t *testing.T) {
 				opts = append(opts, tt.opt)
 			}
 			c, _ := region(t, tt.target, map[string]harness.Script{"a": tt.a}, opts...)
-			for range strings.Fields(tt.want) {
+			for range strings.FieldsSeq(tt.want) {
 				c.Get(t, "/")
 				time.Sleep(tt.pause)
 			}
