@@ -1,0 +1,253 @@
+package limits
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
+)
+
+// used is the story of a request that has used up n attempts.
+func used(n int) string { return strings.Repeat("503 status 1s | ", n-1) + "503 attempts" }
+
+func TestARequestHasAsManyAttemptsAsItsOptionsSay(t *testing.T) {
+	more := harness.Attempts(7)
+	for _, tt := range []struct {
+		name  string
+		count int // Resty's, before Install
+		opts  []harness.Option
+		want  int
+	}{
+		{"three", 0, nil, 3},
+		{"as many as RetryCount", 4, nil, 5},
+		{"a negative RetryCount is none", -1, nil, 3},
+		{"the request's", 0, []harness.Option{more}, 7},
+		{"the request's, more than RetryCount", 1, []harness.Option{more}, 7},
+		{"off", 4, []harness.Option{restyretry.Off}, 1},
+		{"the last change counts", 0, []harness.Option{restyretry.Off, harness.Attempts(2)}, 2},
+		{"all that there may be", 0, []harness.Option{harness.Attempts(100)}, 100},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			c := harness.Mock(harness.Statuses(503))
+			c.SetRetryCount(tt.count)
+			c.Install(t, harness.Wait(time.Second))
+			ctx := restyretry.With(t.Context(), tt.opts...)
+			c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, used(tt.want)).WantStatus(t, 503)
+		})
+	}
+}
+
+func TestNoStrategyEndsOrOverflowsWithinAHundredAttempts(t *testing.T) {
+	for name, strategy := range map[string]restyretry.Strategy{
+		"no wait":       restyretry.Constant(0),
+		"the default":   restyretry.FullJitter(restyretry.Exponential(500*time.Millisecond, 30*time.Second)),
+		"a zero base":   restyretry.Exponential(0, time.Hour),
+		"a distant cap": restyretry.Fibonacci(1, 1<<20),
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503), harness.Attempts(100), func(o *restyretry.Options) { o.Wait = strategy })
+			call := c.Get(t, "/x")
+			harness.Equal(t, "attempts", len(call.Sent), 100)
+			harness.Equal(t, "retries told", len(call.Retried), 99)
+			harness.Equal(t, "reason", call.Done[0].Reason, restyretry.ReasonAttempts)
+		})
+	}
+}
+
+func TestInstallRefusesAClientWithMoreRetriesThanThereMayBe(t *testing.T) {
+	_, err := restyretry.Install(resty.New().SetRetryCount(1024))
+	harness.WantError(t, err, "Attempts is 1025")
+}
+
+// refusal runs a request that is refused before the plugin or the server sees it.
+func refusal(t *testing.T, c *harness.Client, r *resty.Request, words ...string) {
+	t.Helper()
+	call := c.Do(t, r, "GET", "/x")
+	harness.WantError(t, call.Err, words...)
+	call.WantStatus(t, -1)
+	harness.Equal(t, "sent", len(call.Sent), 0)
+	if call.Took > time.Millisecond { // Resty waits a nanosecond each time that a condition insists
+		t.Errorf("got an error after %v, want it at once", call.Took)
+	}
+}
+
+func TestInvalidOptionsAreRefusedBeforeAnythingIsSent(t *testing.T) {
+	for _, tt := range []struct {
+		field, value string
+		change       harness.Option
+	}{
+		{"Attempts", "-1", harness.Attempts(-1)},
+		{"Attempts", "0", harness.Attempts(0)},
+		{"Attempts", "101", harness.Attempts(101)},
+		{"Methods", `"A B"`, harness.Methods("GET", "A B")},
+		{"Statuses", "-503", func(o *restyretry.Options) { o.Statuses = append(o.Statuses, -503) }},
+		{"Statuses", "600", func(o *restyretry.Options) { o.Statuses = append(o.Statuses, 600) }},
+		{"Wait", "nil", func(o *restyretry.Options) { o.Wait = nil }},
+		{"AttemptTimeout", "-1s", harness.AttemptTimeout(-time.Second)},
+		{"MaxElapsed", "-2s", harness.MaxElapsed(-2 * time.Second)},
+		{"URL", "empty", harness.URL(restyretry.URLs())},
+		// It would differ in each attempt, and so be no key.
+		{"AttemptHeader", "idempotency-key", func(o *restyretry.Options) { o.AttemptHeader = "idempotency-key" }},
+		{"AttemptHeader", "X-Key", func(o *restyretry.Options) { o.AttemptHeader, o.IdempotencyHeader = "X-Key", "X-Key" }},
+	} {
+		harness.Bubble(t, tt.field+" "+tt.value, func(t *testing.T) {
+			c := harness.Mock(harness.Statuses(200))
+			_, err := restyretry.Install(c.Client, tt.change)
+			harness.WantError(t, err, tt.field, tt.value)
+			c.Install(t)
+			harness.WantError(t, c.Plugin.Update(tt.change), tt.field, tt.value)
+			r := c.R().SetContext(restyretry.With(t.Context(), tt.change))
+			refusal(t, c, r, tt.field, tt.value)
+			refusal(t, c, r.AddRetryCondition(always), tt.field, tt.value)
+			c.Get(t, "/x").Want(t, "200 succeeded")
+		})
+	}
+}
+
+func TestARequestSaysWhichSettingOfTheClientWasChangedAfterInstall(t *testing.T) {
+	for setting, change := range map[string]func(*resty.Client){
+		"RetryCount":       func(c *resty.Client) { c.SetRetryCount(5) },
+		"RetryWaitTime":    func(c *resty.Client) { c.SetRetryWaitTime(time.Second) },
+		"RetryMaxWaitTime": func(c *resty.Client) { c.SetRetryMaxWaitTime(time.Second) },
+		"RetryAfter": func(c *resty.Client) {
+			c.SetRetryAfter(func(*resty.Client, *resty.Response) (time.Duration, error) { return time.Second, nil })
+		},
+		"RetryConditions":   func(c *resty.Client) { c.RetryConditions = nil },
+		"RetryHooks":        func(c *resty.Client) { c.RetryHooks = nil },
+		"RetryResetReaders": func(c *resty.Client) { c.SetRetryResetReaders(true) },
+	} {
+		harness.Bubble(t, setting, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(200))
+			change(c.Client)
+			refusal(t, c, c.R(), setting+" was changed after Install")
+		})
+	}
+	harness.Bubble(t, "RetryCount 0, without which Resty has no loop", func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(200))
+		c.RetryCount = 0
+		refusal(t, c, c.R(), "RetryCount was changed after Install")
+	})
+}
+
+type noTokens struct{}
+
+func (noTokens) Allow() bool { return false }
+
+// What fails before it is sent would fail the same again, and whoever made it fail
+// would be asked again.
+func TestWhatCouldNotBeSentIsNotRepeated(t *testing.T) {
+	for name, tt := range map[string]struct {
+		set func(*harness.Client) *resty.Request
+		url string
+	}{
+		"the URL is broken": {func(c *harness.Client) *resty.Request { return c.R() }, "http://[::1"},
+		"the body is no JSON": {func(c *harness.Client) *resty.Request {
+			return c.R().SetHeader("Content-Type", "application/json").SetBody(map[string]any{"x": math.Inf(1)})
+		}, "/x"},
+		"the rate limiter": {func(c *harness.Client) *resty.Request { return c.SetRateLimiter(noTokens{}).R() }, "/x"},
+		"a rate limiter, and a list of URLs": {func(c *harness.Client) *resty.Request {
+			list := harness.URL(restyretry.URLs("http://a.test/"))
+			return c.SetRateLimiter(noTokens{}).R().SetContext(restyretry.With(context.Background(), list))
+		}, "/x"},
+		"a middleware": {func(c *harness.Client) *resty.Request {
+			return c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return errors.New("no token") }).R()
+		}, "/x"},
+		"a debug log": {func(c *harness.Client) *resty.Request {
+			return c.SetDebug(true).OnRequestLog(func(*resty.RequestLog) error { return errors.New("no log") }).R()
+		}, "/x"},
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(200), harness.RetryIf(func(restyretry.Attempt) bool { return true }))
+			call := c.Do(t, tt.set(c), "PUT", tt.url).Want(t, "unsent not-sent", harness.AnError).WantStatus(t, -1).WantTook(t, 0)
+			harness.Equal(t, "start", call.Done[0].Start, time.Now())
+		})
+	}
+}
+
+// Resty neither waits nor looks at the context where a condition asks for a retry
+// of what was not sent.
+func TestTurnsThatSendNothingAreBounded(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		early   bool
+		refuses int
+	}{
+		{"a middleware before Install", true, 1000},
+		{"one after Install", false, 1000},
+		{"one that refuses once", false, 1},
+	} {
+		for place, put := range places {
+			harness.Bubble(t, tt.name+", a condition "+place, func(t *testing.T) {
+				turns, asked := 0, 0
+				refuse := func(*resty.Client, *resty.Request) error {
+					if turns++; turns <= tt.refuses {
+						return errors.New("no token")
+					}
+					return nil
+				}
+				c := harness.Mock(harness.Statuses(200))
+				if tt.early {
+					c.OnBeforeRequest(refuse)
+				}
+				r := put(t, c, func(*resty.Response, error) bool { asked++; return true })
+				if !tt.early {
+					c.OnBeforeRequest(refuse)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				refusal(t, c, r.SetContext(ctx))
+				if turns < 1 || turns > 101 || asked > 101 {
+					t.Errorf("got %d turns and %d questions, want 101 at most", turns, asked)
+				}
+			})
+		}
+	}
+}
+
+func TestAMiddlewareThatRefusesBeforeThePluginIsAskedOnce(t *testing.T) {
+	errNo, turns := errors.New("no token"), 0
+	c := harness.Mock(harness.Statuses(200))
+	c.AddRetryCondition(always).OnBeforeRequest(func(*resty.Client, *resty.Request) error { turns++; return errNo })
+	c.Install(t)
+	call := c.Get(t, "/x").WantStatus(t, -1)
+	harness.WantIs(t, call.Err, errNo)
+	harness.Equal(t, "turns", turns, 1)
+}
+
+// Unless a condition of the request's asks Resty for the next turn, it is the end.
+func TestAMiddlewareMayRefuseARetry(t *testing.T) {
+	errNo := errors.New("not now")
+	refuseSecond := func(_ *resty.Client, r *resty.Request) error {
+		if r.Attempt == 2 {
+			return errNo
+		}
+		return nil
+	}
+	onFailure := func(resp *resty.Response, err error) bool { return err != nil || resp.StatusCode() == 503 }
+	client := func(t *testing.T, opts ...harness.Option) *harness.Client {
+		c := harness.Mock(harness.Statuses(503, 200))
+		c.OnBeforeRequest(refuseSecond)
+		return c.Install(t, append(opts, harness.Wait(time.Second))...)
+	}
+	harness.Bubble(t, "which is no cancellation", func(t *testing.T) {
+		call := client(t).Get(t, "/x").WantStatus(t, -1)
+		harness.WantIs(t, call.Err, errNo)
+		harness.Equal(t, "story", harness.Story(call.History), "503 status 1s | unsent not-sent")
+	})
+	harness.Bubble(t, "and the next turn sends it", func(t *testing.T) {
+		c := client(t, harness.URL(restyretry.URLs("http://a.test/", "http://b.test/")))
+		c.Do(t, c.R().AddRetryCondition(onFailure), "GET", "/x").WantSent(t, "http://a.test/", "http://b.test/").WantStatus(t, 200)
+		harness.Equal(t, "recovered", c.Plugin.Stats().Recovered, 1)
+	})
+	harness.Bubble(t, "but not one that OnAttempt has refused", func(t *testing.T) {
+		c := client(t, harness.OnAttempt(func(restyretry.Attempt) error { return errors.New("never") }))
+		c.Do(t, c.R().AddRetryCondition(onFailure), "GET", "/x").Want(t, "unsent stopped", harness.AnError)
+	})
+}
