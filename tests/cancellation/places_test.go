@@ -1,0 +1,254 @@
+// Package cancellation tests requests whose context ends, and those that panic.
+package cancellation
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
+)
+
+var errGoingHome = errors.New("going home")
+
+// whenAnswered calls f when the transport has answered or failed. A script that
+// did that would race with httpmock, which looks at the context as well.
+func whenAnswered(c *harness.Client, f func()) {
+	onward := c.GetClient().Transport
+	c.SetTransport(harness.RoundTrip(func(r *http.Request) (*http.Response, error) {
+		resp, err := onward.RoundTrip(r)
+		f()
+		return resp, err
+	}))
+}
+
+// The caller cancels at each place where code of the caller's runs after a failure.
+func TestARequestThatIsCancelledBeforeARetrySaysSo(t *testing.T) {
+	busy, broken := harness.Says(503), harness.Fails(io.ErrUnexpectedEOF)
+	nothing := func(*restyretry.Options) {}
+	inOnAttempt := func(_ *harness.Client, cancel func()) harness.Option {
+		return harness.OnAttempt(func(a restyretry.Attempt) error {
+			if a.Number == 2 {
+				cancel()
+			}
+			return nil
+		})
+	}
+	whileItWaits := func(_ *harness.Client, cancel func()) harness.Option {
+		time.AfterFunc(time.Second, cancel)
+		return nothing
+	}
+	whenItIsAnswered := func(c *harness.Client, cancel func()) harness.Option {
+		whenAnswered(c, cancel)
+		return nothing
+	}
+	for _, tt := range []struct {
+		name   string
+		script harness.Script
+		set    func(c *harness.Client, cancel func()) harness.Option
+		want   string
+		also   error
+	}{
+		{"in the transport", busy, whenItIsAnswered, "503 cancelled", nil},
+		{"in the transport, which fails", broken, whenItIsAnswered, "error cancelled", io.ErrUnexpectedEOF},
+		{"in the transport, which says so", harness.Each(busy, harness.Hangs), func(_ *harness.Client, cancel func()) harness.Option {
+			time.AfterFunc(90*time.Second, cancel)
+			return nothing
+		}, "503 status 1m0s | error cancelled", nil},
+		{"in OnAfterResponse", busy, func(c *harness.Client, cancel func()) harness.Option {
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { cancel(); return nil })
+			return nothing
+		}, "503 cancelled", nil},
+		{"in RetryIf", busy, func(_ *harness.Client, cancel func()) harness.Option {
+			return func(o *restyretry.Options) {
+				o.ServerErrors = false
+				o.RetryIf = func(restyretry.Attempt) bool { cancel(); return true }
+			}
+		}, "503 cancelled", nil},
+		{"in a condition of Resty's", busy, func(c *harness.Client, cancel func()) harness.Option {
+			c.AddRetryCondition(func(*resty.Response, error) bool { cancel(); return true })
+			return func(o *restyretry.Options) { o.ServerErrors = false }
+		}, "503 cancelled", nil},
+		{"in Unless", busy, func(_ *harness.Client, cancel func()) harness.Option {
+			return func(o *restyretry.Options) {
+				o.Unless = func(restyretry.Attempt) bool { cancel(); return false }
+			}
+		}, "503 cancelled", nil},
+		{"in Wait", busy, func(_ *harness.Client, cancel func()) harness.Option {
+			return func(o *restyretry.Options) {
+				o.Wait = func(restyretry.Attempt) time.Duration { cancel(); return 0 }
+			}
+		}, "503 cancelled", nil},
+		{"in OnRetry", busy, func(_ *harness.Client, cancel func()) harness.Option {
+			return harness.OnRetry(func(restyretry.Attempt) { cancel() })
+		}, "503 cancelled 1m0s", nil},
+		{"while it waits", busy, whileItWaits, "503 cancelled 1m0s", nil},
+		{"while it waits, after an error", broken, whileItWaits, "error cancelled 1m0s", io.ErrUnexpectedEOF},
+		{"in the Target", busy, func(_ *harness.Client, cancel func()) harness.Option {
+			return harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+				if a.Number == 2 {
+					cancel()
+				}
+				return "/x", nil
+			}))
+		}, "503 cancelled 1m0s", nil},
+		{"in OnAttempt", busy, inOnAttempt, "503 cancelled 1m0s", nil},
+		{"in OnAttempt, after an error", broken, inOnAttempt, "error cancelled 1m0s", io.ErrUnexpectedEOF},
+		{"in OnAttempt, which comes before a server's wait", harness.Says(503, "Retry-After: 20"), inOnAttempt, "503 cancelled 20s", nil},
+	} {
+		for how, set := range map[string]func(*resty.Request){
+			"": func(*resty.Request) {}, ", raw": func(r *resty.Request) { r.SetDoNotParseResponse(true) },
+			", traced": func(r *resty.Request) { r.EnableTrace() },
+		} {
+			if tt.name == "in OnAfterResponse" && how == ", raw" {
+				continue // Resty calls none
+			}
+			harness.Bubble(t, tt.name+how, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				c := harness.Mock(tt.script)
+				option := tt.set(c, func() { cancel(errGoingHome) })
+				c.Install(t, harness.Wait(time.Minute), harness.Rand(0), option)
+				r := c.R().SetContext(ctx)
+				set(r)
+				call := c.Do(t, r, "GET", "/x").Want(t, tt.want, context.Canceled, errGoingHome)
+				if tt.also != nil {
+					harness.WantIs(t, call.Err, tt.also)
+				}
+				harness.Equal(t, "requests given up", c.Plugin.Stats().GivenUp[restyretry.ReasonCancelled], 1)
+			})
+		}
+	}
+}
+
+func TestADeadlineThatEndsWithAnAttemptKeepsItsAnswer(t *testing.T) {
+	harness.Bubble(t, "in OnAfterResponse", func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(503))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { <-ctx.Done(); return nil })
+		c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 deadline", context.DeadlineExceeded)
+		harness.Equal(t, "requests given up", c.Plugin.Stats().GivenUp[restyretry.ReasonDeadline], 1)
+	})
+}
+
+func TestACancelledRequestRaisesForItsStatusAsWell(t *testing.T) {
+	harness.Bubble(t, "in the transport", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := harness.New(t, harness.Statuses(503), harness.RaiseForStatus)
+		whenAnswered(c, cancel)
+		call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 cancelled", context.Canceled)
+		if !errors.As(call.Err, new(*restyretry.StatusError)) {
+			t.Errorf("got %v, want a *StatusError", call.Err)
+		}
+	})
+}
+
+func TestASuccessIsASuccessAlsoWhereItsContextHasEnded(t *testing.T) {
+	for want, statuses := range map[string][]int{
+		"200 succeeded": {200}, "204 succeeded": {204}, "503 status 1s | 200 succeeded": {503, 200},
+	} {
+		for _, late := range []bool{false, true} {
+			harness.Bubble(t, want, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				c := harness.New(t, harness.Statuses(statuses...))
+				withTheLast := func() {
+					if len(c.Sent()) == len(statuses) {
+						cancel()
+					}
+				}
+				if late {
+					c.OnAfterResponse(func(*resty.Client, *resty.Response) error { withTheLast(); return nil })
+				} else {
+					whenAnswered(c, withTheLast)
+				}
+				c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, want)
+				harness.Equal(t, "requests given up", len(c.Plugin.Stats().GivenUp), 0)
+				harness.Equal(t, "the context", ctx.Err(), context.Canceled)
+			})
+		}
+	}
+}
+
+// The request's context does not end while Resty has an attempt under way. What it
+// sends does.
+func TestAnAttemptEndsWithTheCallersContext(t *testing.T) {
+	for name, set := range map[string]func(*harness.Client){
+		"plain":     func(*harness.Client) {},
+		"a trace":   func(c *harness.Client) { c.EnableTrace() },
+		"a timeout": func(c *harness.Client) { c.SetTimeout(time.Hour) },
+		"a middleware's value": func(c *harness.Client) {
+			c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+				r.SetContext(context.WithValue(r.Context(), errGoingHome, true))
+				return nil
+			})
+		},
+		"a middleware's timeout": func(c *harness.Client) { withTimeout(c, time.Hour) },
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Hangs, harness.AttemptTimeout(time.Hour))
+			set(c)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(time.Second, func() { cancel(errGoingHome) })
+			c.Do(t, c.R().SetContext(ctx), "GET", "/x").
+				Want(t, "error cancelled", context.Canceled, errGoingHome).WantTook(t, time.Second)
+		})
+	}
+}
+
+// withTimeout gives each attempt a context of its own that ends.
+func withTimeout(c *harness.Client, d time.Duration) {
+	c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), d)
+		time.AfterFunc(2*d, cancel)
+		r.SetContext(ctx)
+		return nil
+	})
+}
+
+// Resty does not stop the timer of a wait that ends early. The bubble would not
+// end if a goroutine were left.
+func TestNothingIsLeftOfAWaitThatEndsEarly(t *testing.T) {
+	harness.Bubble(t, "a day later", func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(503), harness.Wait(time.Hour), harness.AttemptTimeout(time.Minute))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 cancelled 1h0m0s", context.Canceled).WantTook(t, time.Second)
+		time.Sleep(24 * time.Hour)
+		harness.Equal(t, "sent", len(c.Sent()), 1)
+	})
+}
+
+// A bareContext is of another make: package context cannot look into it.
+type bareContext struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c *bareContext) Done() <-chan struct{} { return c.done }
+func (c *bareContext) Value(any) any         { return nil }
+func (c *bareContext) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// A middleware derives a context from it, and so package context starts a goroutine,
+// which panics if Done is closed and Err is nil.
+func TestAContextOfAnotherMakeMayEndDuringAnAttempt(t *testing.T) {
+	harness.Bubble(t, "under a middleware's", func(t *testing.T) {
+		own := &bareContext{t.Context(), make(chan struct{})}
+		c := harness.New(t, harness.Hangs)
+		withTimeout(c, time.Minute)
+		time.AfterFunc(time.Second, func() { close(own.done) })
+		c.Do(t, c.R().SetContext(own), "GET", "/x").Want(t, "error cancelled", context.Canceled).WantTook(t, time.Second)
+	})
+}
