@@ -23,54 +23,47 @@ func TestAPanicComesThroughAndTheRequestIsOver(t *testing.T) {
 			return nil
 		})
 	}
-	quiet := func(o *restyretry.Options) { o.ServerErrors = false }
+	always := func(restyretry.Attempt) bool { panic("boom") }
+	var c *harness.Client // whose functions an option adds
 	for _, tt := range []struct {
 		name, want string
 		option     harness.Option
-		client     func(*harness.Client)
 	}{
-		{"OnAttempt", "unsent panic", from(1), nil},
-		{"OnAttempt before a server's wait", "503 status 1s | unsent panic", from(2), nil},
-		{"OnAttempt after a wait", "503 status 1s | unsent panic", func(o *restyretry.Options) {
-			o.MaxServerWait = 0
-			from(2)(o)
-		}, nil},
-		{"the Target", "unsent panic", harness.URL(restyretry.TargetFunc(func(restyretry.Attempt) (string, error) { panic("boom") })), nil},
+		{"OnAttempt", "unsent panic", from(1)},
+		{"OnAttempt before a server's wait", "503 status 1s | unsent panic", from(2)},
+		{"OnAttempt after a wait", "503 status 1s | unsent panic", func(o *restyretry.Options) { o.MaxServerWait = 0; from(2)(o) }},
+		{"the Target", "unsent panic", harness.URL(restyretry.TargetFunc(func(restyretry.Attempt) (string, error) { panic("boom") }))},
 		{"PreRequest", "unsent panic", func(o *restyretry.Options) {
 			o.PreRequest = func(*resty.Client, *http.Request) error { panic("boom") }
-		}, nil},
-		{"RetryIf", "503 panic", func(o *restyretry.Options) {
-			quiet(o)
-			o.RetryIf = func(restyretry.Attempt) bool { panic("boom") }
-		}, nil},
-		{"Unless", "503 panic", func(o *restyretry.Options) { o.Unless = func(restyretry.Attempt) bool { panic("boom") } }, nil},
+		}},
+		{"RetryIf", "503 panic", func(o *restyretry.Options) { o.ServerErrors, o.RetryIf = false, always }},
+		{"Unless", "503 panic", func(o *restyretry.Options) { o.Unless = always }},
 		{"Wait", "503 panic", func(o *restyretry.Options) {
-			o.MaxServerWait = 0
-			o.Wait = func(restyretry.Attempt) time.Duration { panic("boom") }
-		}, nil},
-		{"OnRetry", "503 panic 1s", harness.OnRetry(func(restyretry.Attempt) { boom() }), nil},
-		{"the client's condition", "503 panic", quiet, func(c *harness.Client) {
-			c.AddRetryCondition(func(*resty.Response, error) bool { panic("boom") })
+			o.MaxServerWait, o.Wait = 0, func(restyretry.Attempt) time.Duration { panic("boom") }
 		}},
-		{"the client's retry hook", "503 panic 1s", nil, func(c *harness.Client) {
-			c.AddRetryHook(func(*resty.Response, error) { boom() })
-		}},
-		{"the client's RetryAfter", "503 panic", nil, func(c *harness.Client) {
-			c.SetRetryAfter(func(*resty.Client, *resty.Response) (time.Duration, error) { panic("boom") })
-		}},
-		{"the transport, with a list of URLs", "unsent panic", harness.URL(restyretry.URLs("http://a.test/")), func(c *harness.Client) {
+		{"OnRetry", "503 panic 1s", harness.OnRetry(func(restyretry.Attempt) { boom() })},
+		{"the client's condition", "503 panic", func(o *restyretry.Options) { o.ServerErrors = false }},
+		{"the client's retry hook", "503 panic 1s", func(*restyretry.Options) {}},
+		{"the client's RetryAfter", "503 panic", func(*restyretry.Options) {}},
+		{"the transport, with a list of URLs", "unsent panic", func(o *restyretry.Options) {
+			o.URL = restyretry.URLs("http://a.test/")
 			whenAnswered(c, boom)
 		}},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
-			c, told := harness.Mock(harness.Says(503, "Retry-After: 1")), 0
+			c = harness.Mock(harness.Says(503, "Retry-After: 1"))
+			told, at := 0, func(place string) {
+				if tt.name == place {
+					boom()
+				}
+			}
+			c.AddRetryCondition(func(*resty.Response, error) bool { at("the client's condition"); return false })
+			c.AddRetryHook(func(*resty.Response, error) { at("the client's retry hook") })
+			c.SetRetryAfter(func(*resty.Client, *resty.Response) (time.Duration, error) {
+				at("the client's RetryAfter")
+				return 0, nil
+			})
 			c.OnPanic(func(*resty.Request, error) { told++ })
-			if tt.client != nil {
-				tt.client(c)
-			}
-			if tt.option == nil {
-				tt.option = func(*restyretry.Options) {}
-			}
 			c.Install(t, harness.Wait(time.Second), harness.Rand(0), tt.option)
 			call := c.Get(t, "/x")
 			harness.Equal(t, "panic", call.Panic, any("boom"))

@@ -30,77 +30,56 @@ func whenAnswered(c *harness.Client, f func()) {
 
 // The caller cancels at each place where code of the caller's runs after a failure.
 func TestARequestThatIsCancelledBeforeARetrySaysSo(t *testing.T) {
-	busy, broken := harness.Says(503), harness.Fails(io.ErrUnexpectedEOF)
+	var c *harness.Client
+	var cancel func()
+	atTheSecond := func(a restyretry.Attempt) error {
+		if a.Number == 2 {
+			cancel()
+		}
+		return nil
+	}
+	const inCondition = "in a condition of Resty's"
 	nothing := func(*restyretry.Options) {}
-	inOnAttempt := func(_ *harness.Client, cancel func()) harness.Option {
-		return harness.OnAttempt(func(a restyretry.Attempt) error {
-			if a.Number == 2 {
-				cancel()
-			}
-			return nil
-		})
-	}
-	whileItWaits := func(_ *harness.Client, cancel func()) harness.Option {
+	whenAnswered := func(*restyretry.Options) { whenAnswered(c, cancel) }
+	whileItWaits := func(*restyretry.Options) { time.AfterFunc(time.Second, cancel) }
+	inOnAttempt := harness.OnAttempt(atTheSecond)
+	busy, broken := harness.Says(503), harness.Fails(io.ErrUnexpectedEOF)
+	hanging := func(n int, r *http.Request) (*http.Response, error) {
 		time.AfterFunc(time.Second, cancel)
-		return nothing
-	}
-	whenItIsAnswered := func(c *harness.Client, cancel func()) harness.Option {
-		whenAnswered(c, cancel)
-		return nothing
+		return harness.Hangs(n, r)
 	}
 	for _, tt := range []struct {
 		name   string
 		script harness.Script
-		set    func(c *harness.Client, cancel func()) harness.Option
+		option harness.Option
 		want   string
 		also   error
 	}{
-		{"in the transport", busy, whenItIsAnswered, "503 cancelled", nil},
-		{"in the transport, which fails", broken, whenItIsAnswered, "error cancelled", io.ErrUnexpectedEOF},
-		{"in the transport, which says so", harness.Each(busy, harness.Hangs), func(_ *harness.Client, cancel func()) harness.Option {
-			time.AfterFunc(90*time.Second, cancel)
-			return nothing
-		}, "503 status 1m0s | error cancelled", nil},
-		{"in OnAfterResponse", busy, func(c *harness.Client, cancel func()) harness.Option {
+		{"in the transport", busy, whenAnswered, "503 cancelled", nil},
+		{"in the transport, which fails", broken, whenAnswered, "error cancelled", io.ErrUnexpectedEOF},
+		{"in the transport, which says so", harness.Each(busy, hanging), nothing, "503 status 1m0s | error cancelled", nil},
+		{"in OnAfterResponse", busy, func(*restyretry.Options) {
 			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { cancel(); return nil })
-			return nothing
 		}, "503 cancelled", nil},
-		{"in RetryIf", busy, func(_ *harness.Client, cancel func()) harness.Option {
-			return func(o *restyretry.Options) {
-				o.ServerErrors = false
-				o.RetryIf = func(restyretry.Attempt) bool { cancel(); return true }
-			}
+		{"in RetryIf", busy, func(o *restyretry.Options) {
+			o.ServerErrors, o.RetryIf = false, func(restyretry.Attempt) bool { cancel(); return true }
 		}, "503 cancelled", nil},
-		{"in a condition of Resty's", busy, func(c *harness.Client, cancel func()) harness.Option {
-			c.AddRetryCondition(func(*resty.Response, error) bool { cancel(); return true })
-			return func(o *restyretry.Options) { o.ServerErrors = false }
+		{inCondition, busy, func(o *restyretry.Options) { o.ServerErrors = false }, "503 cancelled", nil},
+		{"in Unless", busy, func(o *restyretry.Options) {
+			o.Unless = func(restyretry.Attempt) bool { cancel(); return false }
 		}, "503 cancelled", nil},
-		{"in Unless", busy, func(_ *harness.Client, cancel func()) harness.Option {
-			return func(o *restyretry.Options) {
-				o.Unless = func(restyretry.Attempt) bool { cancel(); return false }
-			}
+		{"in Wait", busy, func(o *restyretry.Options) {
+			o.Wait = func(restyretry.Attempt) time.Duration { cancel(); return 0 }
 		}, "503 cancelled", nil},
-		{"in Wait", busy, func(_ *harness.Client, cancel func()) harness.Option {
-			return func(o *restyretry.Options) {
-				o.Wait = func(restyretry.Attempt) time.Duration { cancel(); return 0 }
-			}
-		}, "503 cancelled", nil},
-		{"in OnRetry", busy, func(_ *harness.Client, cancel func()) harness.Option {
-			return harness.OnRetry(func(restyretry.Attempt) { cancel() })
-		}, "503 cancelled 1m0s", nil},
+		{"in OnRetry", busy, harness.OnRetry(func(restyretry.Attempt) { cancel() }), "503 cancelled 1m0s", nil},
 		{"while it waits", busy, whileItWaits, "503 cancelled 1m0s", nil},
 		{"while it waits, after an error", broken, whileItWaits, "error cancelled 1m0s", io.ErrUnexpectedEOF},
-		{"in the Target", busy, func(_ *harness.Client, cancel func()) harness.Option {
-			return harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
-				if a.Number == 2 {
-					cancel()
-				}
-				return "/x", nil
-			}))
-		}, "503 cancelled 1m0s", nil},
+		{"in the Target", busy, harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			return "/x", atTheSecond(a)
+		})), "503 cancelled 1m0s", nil},
 		{"in OnAttempt", busy, inOnAttempt, "503 cancelled 1m0s", nil},
 		{"in OnAttempt, after an error", broken, inOnAttempt, "error cancelled 1m0s", io.ErrUnexpectedEOF},
-		{"in OnAttempt, which comes before a server's wait", harness.Says(503, "Retry-After: 20"), inOnAttempt, "503 cancelled 20s", nil},
+		{"in OnAttempt, before a server's wait", harness.Says(503, "Retry-After: 20"), inOnAttempt, "503 cancelled 20s", nil},
 	} {
 		for how, set := range map[string]func(*resty.Request){
 			"": func(*resty.Request) {}, ", raw": func(r *resty.Request) { r.SetDoNotParseResponse(true) },
@@ -110,10 +89,15 @@ func TestARequestThatIsCancelledBeforeARetrySaysSo(t *testing.T) {
 				continue // Resty calls none
 			}
 			harness.Bubble(t, tt.name+how, func(t *testing.T) {
-				ctx, cancel := context.WithCancelCause(t.Context())
-				c := harness.Mock(tt.script)
-				option := tt.set(c, func() { cancel(errGoingHome) })
-				c.Install(t, harness.Wait(time.Minute), harness.Rand(0), option)
+				ctx, end := context.WithCancelCause(t.Context())
+				c, cancel = harness.Mock(tt.script), func() { end(errGoingHome) }
+				c.AddRetryCondition(func(*resty.Response, error) bool {
+					if tt.name == inCondition {
+						cancel()
+					}
+					return tt.name == inCondition
+				})
+				c.Install(t, harness.Wait(time.Minute), harness.Rand(0), tt.option)
 				r := c.R().SetContext(ctx)
 				set(r)
 				call := c.Do(t, r, "GET", "/x").Want(t, tt.want, context.Canceled, errGoingHome)

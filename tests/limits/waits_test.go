@@ -44,23 +44,6 @@ func TestTheWaitsAreTheClientsUnlessTheyWereRestysDefaults(t *testing.T) {
 	})
 }
 
-func TestTheDefaultWaitIsRandom(t *testing.T) {
-	harness.Bubble(t, "of the first retry", func(t *testing.T) {
-		c := harness.Mock(harness.Statuses(503)).Install(t, harness.Attempts(2))
-		waits := map[time.Duration]bool{}
-		for range 100 {
-			wait := c.Get(t, "/x").History[0].Wait
-			if wait < 0 || wait > 500*ms {
-				t.Errorf("got a wait of %v, want 0 to 500 ms", wait)
-			}
-			waits[wait] = true
-		}
-		if len(waits) < 90 {
-			t.Errorf("got %d different waits of 100, want 90 at least", len(waits))
-		}
-	})
-}
-
 func TestTheClientsRetryAfterComesFirst(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
