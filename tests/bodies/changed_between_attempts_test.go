@@ -5,11 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/go-resty/resty/v2"
 
 	"github.com/restyretry/restyretry"
 	"github.com/restyretry/restyretry/internal/harness"
@@ -40,20 +39,6 @@ func TestABodyMayBeChangedInPlaceByOnAttempt(t *testing.T) {
 	})
 }
 
-func TestAReaderOfALaterMiddlewareIsSentInEveryAttempt(t *testing.T) {
-	harness.Bubble(t, "which sets it once", func(t *testing.T) {
-		c := harness.New(t, harness.Statuses(503))
-		c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
-			if r.Attempt == 1 {
-				r.SetBody(struct{ io.Reader }{strings.NewReader("the middleware's")})
-			}
-			return nil
-		})
-		c.Do(t, c.R(), "PUT", "/x").Want(t, "503 status 1s | 503 status 1s | 503 attempts").
-			WantBodies(t, "the middleware's", "the middleware's", "the middleware's")
-	})
-}
-
 // The first OnAttempt reads one byte before the body is taken; what the others read
 // is of no consequence.
 func TestAReaderIsSentFromWhereItStoodWhateverIsReadOfIt(t *testing.T) {
@@ -71,6 +56,20 @@ func TestAReaderIsSentFromWhereItStoodWhateverIsReadOfIt(t *testing.T) {
 					Want(t, "503 status 1s | 503 status 1s | 503 attempts").WantBodies(t, text[1:], text[1:], text[1:])
 			})
 		}
+	}
+}
+
+// net/http sends what has a body of unknown length in chunks.
+func TestARequestWithoutABodyIsNotSentInChunks(t *testing.T) {
+	for name, body := range map[string]any{"none": nil, "NoBody": http.NoBody} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503, 200))
+			for _, s := range c.Do(t, c.R().SetBody(body), "PUT", "/x").Want(t, "503 status 1s | 200 succeeded").Sent {
+				if r := s.Request; r.Body != nil && r.Body != http.NoBody || r.ContentLength != 0 || len(r.TransferEncoding) > 0 || s.Header["Content-Type"] != nil {
+					t.Errorf("got %#v sent, want no body", r)
+				}
+			}
+		})
 	}
 }
 

@@ -2,7 +2,6 @@
 package callbacks
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,18 +20,25 @@ import (
 
 const used = "503 status 1s | 503 status 1s | 503 attempts"
 
-func TestEachRetryIsToldOnceAndTheLastAttemptIsNone(t *testing.T) {
+func TestEachRetryIsToldOnceWithItsErrorAndTheLastAttemptIsNone(t *testing.T) {
+	errBusy := errors.New("busy")
 	for _, tt := range []struct {
 		name   string
 		option harness.Option
-		late   int // as docs/migrating.md has it
+		after  error // of OnAfterResponse
+		late   int   // calls of a hook added after Install, as docs/migrating.md has it
 	}{
-		{"plain", func(*restyretry.Options) {}, 2},
-		{"RaiseForStatus", harness.RaiseForStatus, 3},
+		{"a status", func(*restyretry.Options) {}, nil, 2},
+		{"RaiseForStatus", harness.RaiseForStatus, nil, 3},
+		{"an error", func(*restyretry.Options) {}, errBusy, 2},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
 			c, hooked, late := harness.Mock(harness.Statuses(503)), 0, 0
-			c.AddRetryHook(func(*resty.Response, error) { hooked++ })
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return tt.after })
+			c.AddRetryHook(func(_ *resty.Response, err error) {
+				harness.Equal(t, "error of the client's hook", err, tt.after)
+				hooked++
+			})
 			c.Install(t, harness.Wait(time.Second), tt.option)
 			c.AddRetryHook(func(*resty.Response, error) { late++ })
 			call := c.Get(t, "/x")
@@ -41,21 +47,11 @@ func TestEachRetryIsToldOnceAndTheLastAttemptIsNone(t *testing.T) {
 			harness.Equal(t, "OnDone", harness.Story(call.Done), "503 attempts")
 			harness.Equal(t, "the client's retry hook", hooked, 2)
 			harness.Equal(t, "one added after Install", late, tt.late)
+			for _, a := range append(call.Retried, call.Done...) {
+				harness.Equal(t, "error in OnRetry and OnDone", a.Err, tt.after)
+			}
 		})
 	}
-}
-
-func TestHooksGetTheErrorItself(t *testing.T) {
-	harness.Bubble(t, "of OnAfterResponse", func(t *testing.T) {
-		errBusy, c := errors.New("busy"), harness.Mock(harness.Statuses(503))
-		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return errBusy })
-		c.AddRetryHook(func(_ *resty.Response, err error) { harness.Equal(t, "the client's hook", err, errBusy) })
-		call := c.Install(t, harness.Wait(time.Second)).Get(t, "/x").Want(t, used, errBusy)
-		harness.Equal(t, "retries told", len(call.Retried), 2)
-		for _, a := range append(call.Retried, call.Done...) {
-			harness.Equal(t, "OnRetry, OnDone", a.Err, errBusy)
-		}
-	})
 }
 
 // What docs/recipes.md says of its breaker.
@@ -123,6 +119,7 @@ func TestOtherGoroutinesMayAskForTheNumber(t *testing.T) {
 func TestTheHistoryTellsWhatWasSentAndHidesItsQuery(t *testing.T) {
 	harness.Bubble(t, "not what the transport made of it", func(t *testing.T) {
 		c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+			harness.Equal(t, "number", restyretry.Number(r.Context()), n)
 			resp, err := harness.Statuses(503, 200)(n, r)
 			resp.Request = r.Clone(r.Context())
 			resp.Request.URL.Host = "inside.test"
@@ -153,45 +150,18 @@ func TestTheRequestIsNeverCopied(t *testing.T) {
 }
 
 // What Resty itself logs stays, and goes nowhere but to its SetLogger.
-func TestEveryRetryIsLoggedOnceAndRedacted(t *testing.T) {
-	for _, tt := range []struct {
-		story, outcome string
-		script         harness.Script
-		restys         int
-	}{
-		{used, "status=503", harness.Statuses(503), 0},
-		{"error error 1s | error error 1s | error attempts", `error="Get \"http://api.test/x?token=REDACTED\": EOF"`, harness.Fails(io.EOF), 3 + 1},
-	} {
-		harness.Bubble(t, tt.story, func(t *testing.T) {
-			var restys, ours harness.Log
-			c := harness.New(t, tt.script, func(o *restyretry.Options) { o.Logger = ours.Slog() })
+func TestNothingIsLoggedByDefault(t *testing.T) {
+	for want, script := range map[int]harness.Script{0: harness.Statuses(503), 3 + 1: harness.Fails(io.EOF)} {
+		harness.Bubble(t, fmt.Sprintf("beside %d lines of Resty's", want), func(t *testing.T) {
+			var restys, others harness.Log
+			before := slog.Default()
+			slog.SetDefault(others.Slog())
+			defer slog.SetDefault(before)
+			c := harness.New(t, script)
 			c.SetLogger(&restys)
-			call := c.Get(t, "/x?token=SECRET")
-			harness.Equal(t, "story", harness.Story(call.History), tt.story)
-			line := func(level, message string, number int, reason, end string) string {
-				return fmt.Sprintf("level=%s msg=%s method=GET url=\"http://api.test/x?token=REDACTED\" attempt=%d max=3 reason=%s %s%s",
-					level, message, number, reason, tt.outcome, end)
-			}
-			reason := string(call.History[0].Reason)
-			want := []string{
-				line("DEBUG", "retrying", 1, reason, " wait=1s"), line("DEBUG", "retrying", 2, reason, " wait=1s"),
-				line("WARN", `"giving up"`, 3, "attempts", ""),
-			}
-			harness.Equal(t, "log", strings.Join(ours.Lines(), "\n"), strings.Join(want, "\n"))
-			harness.Equal(t, "lines of Resty's", strings.Count(restys.String(), "\n"), tt.restys)
+			c.Get(t, "/x")
+			harness.Equal(t, "lines of Resty's", strings.Count(restys.String(), "\n"), want)
+			harness.Equal(t, "log", others.String(), "")
 		})
 	}
-}
-
-func TestNothingIsLoggedByDefault(t *testing.T) {
-	harness.Bubble(t, "anywhere", func(t *testing.T) {
-		var log harness.Log
-		before := slog.Default()
-		slog.SetDefault(log.Slog())
-		defer slog.SetDefault(before)
-		c := harness.New(t, harness.Statuses(503))
-		c.SetLogger(&log)
-		c.Do(t, c.R().SetContext(context.Background()), "GET", "/x?token=SECRET").Want(t, used)
-		harness.Equal(t, "log", log.String(), "")
-	})
 }

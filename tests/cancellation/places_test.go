@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -105,31 +106,24 @@ func TestARequestThatIsCancelledBeforeARetrySaysSo(t *testing.T) {
 					harness.WantIs(t, call.Err, tt.also)
 				}
 				harness.Equal(t, "requests given up", c.Plugin.Stats().GivenUp[restyretry.ReasonCancelled], 1)
+				time.Sleep(24 * time.Hour) // Resty does not stop the timer of a wait
+				harness.Equal(t, "sent a day later", len(c.Sent()), len(call.Sent))
 			})
 		}
 	}
 }
 
 func TestADeadlineThatEndsWithAnAttemptKeepsItsAnswer(t *testing.T) {
-	harness.Bubble(t, "in OnAfterResponse", func(t *testing.T) {
-		c := harness.New(t, harness.Statuses(503))
+	synctest.Test(t, func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(503), harness.RaiseForStatus)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { <-ctx.Done(); return nil })
-		c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 deadline", context.DeadlineExceeded)
-		harness.Equal(t, "requests given up", c.Plugin.Stats().GivenUp[restyretry.ReasonDeadline], 1)
-	})
-}
-
-func TestACancelledRequestRaisesForItsStatusAsWell(t *testing.T) {
-	harness.Bubble(t, "in the transport", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		c := harness.New(t, harness.Statuses(503), harness.RaiseForStatus)
-		whenAnswered(c, cancel)
-		call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 cancelled", context.Canceled)
+		call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 deadline", context.DeadlineExceeded)
 		if !errors.As(call.Err, new(*restyretry.StatusError)) {
-			t.Errorf("got %v, want a *StatusError", call.Err)
+			t.Errorf("got %v, want a *StatusError as well", call.Err)
 		}
+		harness.Equal(t, "requests given up", c.Plugin.Stats().GivenUp[restyretry.ReasonDeadline], 1)
 	})
 }
 
@@ -192,19 +186,6 @@ func withTimeout(c *harness.Client, d time.Duration) {
 		time.AfterFunc(2*d, cancel)
 		r.SetContext(ctx)
 		return nil
-	})
-}
-
-// Resty does not stop the timer of a wait that ends early. The bubble would not
-// end if a goroutine were left.
-func TestNothingIsLeftOfAWaitThatEndsEarly(t *testing.T) {
-	harness.Bubble(t, "a day later", func(t *testing.T) {
-		c := harness.New(t, harness.Statuses(503), harness.Wait(time.Hour), harness.AttemptTimeout(time.Minute))
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 cancelled 1h0m0s", context.Canceled).WantTook(t, time.Second)
-		time.Sleep(24 * time.Hour)
-		harness.Equal(t, "sent", len(c.Sent()), 1)
 	})
 }
 

@@ -131,35 +131,17 @@ func TestEachConditionOfARequestIsAskedOncePerAttempt(t *testing.T) {
 	})
 }
 
-func TestAnErrorThatTheServerCausesIsNoSuccessToRepeat(t *testing.T) {
-	check := func(_ *resty.Client, resp *resty.Response) error {
-		if resp.IsError() || strings.Contains(resp.Request.URL, "refused") {
-			return io.ErrUnexpectedEOF // which would be retried if it were the transport's
-		}
-		return nil
-	}
-	before := func(t *testing.T, script harness.Script) *harness.Client {
-		c := harness.Mock(script)
-		c.OnAfterResponse(check)
-		return c.Install(t, harness.Wait(time.Second))
-	}
-	after := func(t *testing.T, script harness.Script) *harness.Client {
-		c := harness.New(t, script)
-		c.OnAfterResponse(check)
-		return c
-	}
-	for name, client := range map[string]func(*testing.T, harness.Script) *harness.Client{"before Install": before, "after Install": after} {
-		harness.Bubble(t, "OnAfterResponse "+name, func(t *testing.T) {
-			c := client(t, harness.Statuses(503, 503, 200, 503))
-			c.Get(t, "/x").Want(t, "503 status 1s | 503 status 1s | 200 succeeded")
-			c.Get(t, "/x").Want(t, used(3), io.ErrUnexpectedEOF)
-			client(t, harness.Statuses(200)).Get(t, "/refused").Want(t, "200 not-retryable", io.ErrUnexpectedEOF)
-			empty := func(n int, r *http.Request) (*http.Response, error) { // whose length is not known
-				resp, err := harness.Says(200, "", "")(n, r)
-				resp.ContentLength = -1
+// Its error would be retried if it were the transport's.
+func TestASuccessThatOnAfterResponseRefusesIsNotRepeated(t *testing.T) {
+	for name, length := range map[string]int64{"a body": 2, "none": 0, "an empty body whose length was not known": -1} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+				resp, err := harness.Says(200, "", strings.Repeat("x", max(int(length), 0)))(n, r)
+				resp.ContentLength = length
 				return resp, err
-			}
-			after(t, empty).Get(t, "/refused").Want(t, "200 not-retryable", io.ErrUnexpectedEOF)
+			})
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF })
+			c.Get(t, "/x").Want(t, "200 not-retryable", io.ErrUnexpectedEOF)
 		})
 	}
 }

@@ -57,18 +57,11 @@ func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
 }
 
 func TestAStatusIsNoErrorAfterARecoveryOrUnasked(t *testing.T) {
-	for want, option := range map[string]harness.Option{
-		"503 status 1s | 503 status 1s | 200 succeeded": harness.RaiseForStatus,
-		used(3): func(*restyretry.Options) {},
-	} {
-		harness.Bubble(t, want, func(t *testing.T) {
-			last := 503
-			if want != used(3) {
-				last = 200
-			}
-			c, succeeded := harness.New(t, harness.Statuses(503, 503, last), option), 0
+	for last, option := range map[int]harness.Option{200: harness.RaiseForStatus, 503: harness.Attempts(2)} {
+		harness.Bubble(t, http.StatusText(last), func(t *testing.T) {
+			c, succeeded := harness.New(t, harness.Statuses(503, last), option), 0
 			c.OnSuccess(func(*resty.Client, *resty.Response) { succeeded++ })
-			c.Get(t, "/x").Want(t, want)
+			c.Get(t, "/x").Want(t, map[int]string{200: "503 status 1s | 200 succeeded", 503: used(2)}[last])
 			harness.Equal(t, "calls of OnSuccess", succeeded, 1)
 		})
 	}
