@@ -33,6 +33,12 @@ func TestAPanicComesThroughAndTheRequestIsOver(t *testing.T) {
 		{"OnAttempt before a server's wait", "503 status 1s | unsent panic", from(2)},
 		{"OnAttempt after a wait", "503 status 1s | unsent panic", func(o *restyretry.Options) { o.MaxServerWait = 0; from(2)(o) }},
 		{"the Target", "unsent panic", harness.URL(restyretry.TargetFunc(func(restyretry.Attempt) (string, error) { panic("boom") }))},
+		{"the Target, while it is decided", "503 panic", harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			if a.Number == 2 {
+				boom()
+			}
+			return "/x", nil
+		}))},
 		{"PreRequest", "unsent panic", func(o *restyretry.Options) {
 			o.PreRequest = func(*resty.Client, *http.Request) error { panic("boom") }
 		}},

@@ -142,17 +142,20 @@ func TestAChoiceThatIsNotMadeLeavesNothingBehind(t *testing.T) {
 	for asked, tt := range map[string]struct {
 		want string
 		errs []error
-	}{"120": {"503 server-wait", nil}, "30": {"503 cancelled 30s", []error{context.Canceled}}} {
+	}{"120": {"503 server-wait", nil}, "30": {"503 cancelled 30s", []error{context.Canceled}}, "": {"503 stopped 1s", []error{io.EOF}}} {
 		harness.Bubble(t, asked, func(t *testing.T) {
 			c := harness.New(t, harness.Says(503, "Retry-After: "+asked), harness.Rand(0), harness.OnAttempt(func(a restyretry.Attempt) error {
 				a.Request.SetHeader("X-Attempt", "of OnAttempt")
 				if a.Number > 1 {
 					a.Request.URL = "/y"
 				}
+				if a.Number > 1 && asked == "" {
+					return io.EOF
+				}
 				return nil
 			}))
 			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(time.Second, cancel)
+			time.AfterFunc(2*time.Second, cancel)
 			call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, tt.want, tt.errs...)
 			harness.Equal(t, "URL", call.Request.URL, harness.Base+"/x")
 			harness.Equal(t, "header field", call.Request.Header.Get("X-Attempt"), "")
