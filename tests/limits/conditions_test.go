@@ -1,0 +1,147 @@
+package limits
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
+)
+
+func always(*resty.Response, error) bool { return true }
+
+// places are where a condition of the user's may stand.
+var places = map[string]func(testing.TB, *harness.Client, resty.RetryConditionFunc, ...harness.Option) *resty.Request{
+	"before Install": func(t testing.TB, c *harness.Client, f resty.RetryConditionFunc, opts ...harness.Option) *resty.Request {
+		c.AddRetryCondition(f)
+		return c.Install(t, opts...).R()
+	},
+	"after Install": func(t testing.TB, c *harness.Client, f resty.RetryConditionFunc, opts ...harness.Option) *resty.Request {
+		c.Install(t, opts...).AddRetryCondition(f)
+		return c.R()
+	},
+	"on the request": func(t testing.TB, c *harness.Client, f resty.RetryConditionFunc, opts ...harness.Option) *resty.Request {
+		return c.Install(t, opts...).R().AddRetryCondition(f)
+	},
+	"RetryIf": func(t testing.TB, c *harness.Client, f resty.RetryConditionFunc, opts ...harness.Option) *resty.Request {
+		return c.Install(t, append(opts, harness.RetryIf(func(a restyretry.Attempt) bool { return f(a.Response, a.Err) }))...).R()
+	},
+}
+
+func TestAConditionAddsToTheDefaults(t *testing.T) {
+	pending := func(resp *resty.Response, _ error) bool { return resp.StatusCode() == 202 }
+	for place, put := range places {
+		harness.Bubble(t, place, func(t *testing.T) {
+			c, hooked := harness.Mock(harness.Statuses(202, 503, 202, 200)), 0
+			c.AddRetryHook(func(*resty.Response, error) { hooked++ })
+			r := put(t, c, pending, harness.Wait(time.Second), harness.Attempts(4))
+			c.Do(t, r, "GET", "/x").Want(t, "202 condition 1s | 503 status 1s | 202 condition 1s | 200 succeeded")
+			harness.Equal(t, "retry hook", hooked, 3)
+		})
+	}
+}
+
+// Whatever it says, of a status or an error.
+func TestNoConditionTakesFromTheDefaultsOrGoesBeyondTheLimits(t *testing.T) {
+	for place, put := range places {
+		for verdict, condition := range map[string]resty.RetryConditionFunc{
+			"always": always, "never": func(*resty.Response, error) bool { return false },
+		} {
+			harness.Bubble(t, verdict+" "+place, func(t *testing.T) {
+				c := harness.Mock(harness.Statuses(503))
+				c.Do(t, put(t, c, condition, harness.Wait(time.Second)), "GET", "/x").Want(t, used(3))
+				c = harness.Mock(harness.Fails(io.EOF))
+				c.Do(t, put(t, c, condition, harness.Wait(time.Second)), "GET", "/x").
+					Want(t, "error error 1s | error error 1s | error attempts", io.EOF).WantStatus(t, 0)
+				c = harness.Mock(harness.Statuses(503)) // a context that a middleware sets lifts nothing either
+				r := put(t, c, condition, harness.Wait(time.Second))
+				c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+					ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+					t.Cleanup(cancel)
+					r.SetContext(ctx)
+					return nil
+				})
+				c.Do(t, r, "GET", "/x").Want(t, used(3))
+			})
+		}
+	}
+}
+
+func TestTheLimitsHoldWhoeverAsksForARetry(t *testing.T) {
+	for _, tt := range []struct {
+		name, method, want string
+		option             harness.Option
+	}{
+		{"attempts", "GET", "200 condition 1s | 200 condition 1s | 200 attempts", harness.Attempts(3)},
+		{"off", "GET", "200 attempts", restyretry.Off},
+		{"method", "POST", "200 method", harness.Attempts(3)},
+		{"unless", "GET", "200 unless", func(o *restyretry.Options) { o.Unless = func(restyretry.Attempt) bool { return true } }},
+		{"elapsed", "GET", "200 elapsed", harness.MaxElapsed(time.Millisecond)},
+		{"elapsed later", "GET", "200 condition 1s | 200 elapsed", harness.MaxElapsed(1500 * time.Millisecond)},
+		{"elapsed to the nanosecond", "GET", "200 condition 1s | 200 condition 1s | 200 attempts", harness.MaxElapsed(2 * time.Second)},
+	} {
+		for place, put := range places {
+			harness.Bubble(t, tt.name+", "+place, func(t *testing.T) {
+				c := harness.Mock(harness.Statuses(200))
+				c.Do(t, put(t, c, always, harness.Wait(time.Second), tt.option), tt.method, "/x").Want(t, tt.want)
+			})
+		}
+	}
+}
+
+func TestRestysConditionForErrorsWorksWithinTheLimits(t *testing.T) {
+	for _, tt := range []struct {
+		method, url, want string
+		script            harness.Script
+		errs              []error
+	}{
+		{"GET", "/x", "error error 1s | error error 1s | error attempts", harness.Fails(io.EOF), []error{io.EOF}},
+		{"GET", "/x", "404 condition 1s | 404 condition 1s | 404 attempts", harness.Statuses(404), nil},
+		{"POST", "/x", "404 method", harness.Statuses(404), nil},
+		{"GET", "http://[::1", "unsent not-sent", nil, []error{harness.AnError}}, // where it would panic in Resty alone
+	} {
+		harness.Bubble(t, tt.method+" "+tt.want, func(t *testing.T) {
+			c := harness.Mock(tt.script)
+			c.AddRetryAfterErrorCondition()
+			c.Install(t, harness.Wait(time.Second))
+			c.Do(t, c.R(), tt.method, tt.url).Want(t, tt.want, tt.errs...)
+		})
+	}
+}
+
+// Resty appends the client's conditions to those of the request, whose slice has
+// room to spare here.
+func TestEachConditionOfARequestIsAskedOncePerAttempt(t *testing.T) {
+	harness.Bubble(t, "used twice", func(t *testing.T) {
+		c, asked := harness.New(t, harness.Statuses(503)), 0
+		r := c.R()
+		for range 5 {
+			r.AddRetryCondition(func(*resty.Response, error) bool { asked++; return false })
+		}
+		for i := range 2 {
+			c.Do(t, r, "GET", "/x").Want(t, used(3))
+			harness.Equal(t, "questions", asked, 3*5*(i+1))
+		}
+	})
+}
+
+// Its error would be retried if it were the transport's.
+func TestASuccessThatOnAfterResponseRefusesIsNotRepeated(t *testing.T) {
+	for name, length := range map[string]int64{"a body": 2, "none": 0, "an empty body whose length was not known": -1} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+				resp, err := harness.Says(200, "", strings.Repeat("x", max(int(length), 0)))(n, r)
+				resp.ContentLength = length
+				return resp, err
+			})
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF })
+			c.Get(t, "/x").Want(t, "200 not-retryable", io.ErrUnexpectedEOF)
+		})
+	}
+}

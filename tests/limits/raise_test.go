@@ -1,0 +1,68 @@
+package limits
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
+)
+
+func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
+	for _, tt := range []struct {
+		method string
+		status int
+		want   string
+	}{
+		{"GET", 503, used(3)},
+		{"GET", 404, "404 not-retryable"},
+		{"POST", 503, "503 method"},
+	} {
+		for _, raw := range []bool{false, true} {
+			harness.Bubble(t, tt.method+" "+tt.want, func(t *testing.T) {
+				c, succeeded, failed := harness.Mock(harness.Statuses(tt.status)), 0, 0
+				c.OnSuccess(func(*resty.Client, *resty.Response) { succeeded++ })
+				c.OnError(func(_ *resty.Request, err error) {
+					failed++
+					var with *resty.ResponseError
+					if !errors.As(err, &with) || with.Response.StatusCode() != tt.status {
+						t.Errorf("OnError: got %v, want the response", err)
+					}
+				})
+				c.Install(t, harness.RaiseForStatus, harness.Wait(time.Second))
+				call := c.Do(t, c.R().SetDoNotParseResponse(raw), tt.method, "/x?token=SECRET").Want(t, tt.want, harness.AnError)
+				var got *restyretry.StatusError
+				if !errors.As(call.Err, &got) {
+					t.Fatalf("got %v, want a *StatusError", call.Err)
+				}
+				harness.Equal(t, "error", *got, restyretry.StatusError{
+					StatusCode: tt.status, Method: tt.method, URL: harness.Base + "/x?token=REDACTED",
+					Attempts: len(call.Sent), Max: 3, Reason: call.Done[0].Reason,
+				})
+				harness.Equal(t, "calls of OnError", failed, 1)
+				harness.Equal(t, "calls of OnSuccess", succeeded, 0)
+				if raw {
+					body, err := io.ReadAll(call.Response.RawBody())
+					harness.Equal(t, "body", string(body), http.StatusText(tt.status))
+					harness.Equal(t, "error of reading it", err, nil)
+				}
+			})
+		}
+	}
+}
+
+func TestAStatusIsNoErrorAfterARecoveryOrUnasked(t *testing.T) {
+	for last, option := range map[int]harness.Option{200: harness.RaiseForStatus, 503: harness.Attempts(2)} {
+		harness.Bubble(t, http.StatusText(last), func(t *testing.T) {
+			c, succeeded := harness.New(t, harness.Statuses(503, last), option), 0
+			c.OnSuccess(func(*resty.Client, *resty.Response) { succeeded++ })
+			c.Get(t, "/x").Want(t, map[int]string{200: "503 status 1s | 200 succeeded", 503: used(2)}[last])
+			harness.Equal(t, "calls of OnSuccess", succeeded, 1)
+		})
+	}
+}
