@@ -92,3 +92,29 @@ func (l *pipeListener) Close() error {
 }
 
 func (*pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443} }
+
+// Piped returns a client like [Serve], whose connections are pipes.
+func Piped(t testing.TB, handler http.Handler, http2 bool, opts ...Option) *Client {
+	t.Helper()
+	s, dial := PipeServer(t, handler)
+	if s.EnableHTTP2 = http2; http2 {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	transport := s.Client().Transport.(*http.Transport)
+	transport.DialContext = dial
+	c := Wire(t, s.URL, opts...)
+	c.SetTransport(transport)
+	return c
+}
+
+// WantStory is [Call.Want] where what was sent is not known, as over the wire.
+func (c *Call) WantStory(t testing.TB, story string, errs ...error) *Call {
+	t.Helper()
+	Equal(t, "story", Story(c.History), story)
+	c.wantError(t, errs)
+	Equal(t, "requests counted", c.counted.Requests, 1)
+	Equal(t, "OnDone", Story(c.Done), Story(c.History[max(len(c.History)-1, 0):]))
+	return c
+}
