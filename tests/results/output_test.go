@@ -112,7 +112,7 @@ func (noTokens) Allow() bool { return false }
 // there before or written meanwhile.
 func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
 	no := errors.New("no")
-	loop := harness.Says(302, "Location: /")
+	loop := harness.Says(302, "Location: /?again")
 	raw := func(_ *harness.Client, r *resty.Request) { r.SetDoNotParseResponse(true) }
 	redirectPolicy := func(p resty.RedirectPolicy) func(*harness.Client, *resty.Request) {
 		return func(c *harness.Client, _ *resty.Request) { c.SetRedirectPolicy(p) }

@@ -428,6 +428,31 @@ func TestAPOSTOverAnUnknownTransportIsRepeatedIfItCouldNotConnect(t *testing.T) 
 	}
 }
 
+func TestWhatTransientCallsFinalIsNotRepeated(t *testing.T) {
+	noSuchHost := func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}
+	}
+	for _, tt := range []struct {
+		name, url, field string
+		dial             harness.Dial
+	}{
+		{"an unknown scheme", "foo://api.test/", "", nil},
+		{"an invalid header field", "/", "a\nb", nil},
+		{"no such host", "/", "", noSuchHost},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			s, c := fault{dial: tt.dial}.begin(t)
+			r := c.R()
+			if tt.field != "" {
+				r.SetHeader("X-Bad", tt.field)
+			}
+			call := c.Do(t, r, "GET", tt.url).WantStory(t, "error not-retryable", harness.AnError)
+			harness.Equal(t, "transient", restyretry.Transient(call.Err), false)
+			harness.Equal(t, "requests", s.asked, 0)
+		})
+	}
+}
+
 func TestAnAttemptThatTakesTooLongIsAFaultLikeOthers(t *testing.T) {
 	for name, server := range map[string]http.HandlerFunc{failed: hang, partial: hangInBody} {
 		for _, u := range uses[:3] {
