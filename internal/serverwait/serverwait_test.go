@@ -156,10 +156,10 @@ func TestWaitIsMeasuredByTheDateOfTheResponse(t *testing.T) {
 		"Retry-After: Wed, 01 Jul 2026 12:00:30 GMT": 30 * time.Second,
 		"Retry-After: Wed Jul  1 12:00:30 2026":      30 * time.Second,
 		"Retry-After: Wed, 01 Jul 2026 11:59:59 GMT": 0,
-		"Retry-After: 30":               30 * time.Second,
-		"X-RateLimit-Reset: 1782907230": 30 * time.Second,
-		"X-RateLimit-Reset: 1782907199": 0,
-		"X-RateLimit-Reset: 30":         30 * time.Second,
+		"Retry-After: 30":                            30 * time.Second,
+		"X-RateLimit-Reset: 1782907230":              30 * time.Second,
+		"X-RateLimit-Reset: 1782907199":              0,
+		"X-RateLimit-Reset: 30":                      30 * time.Second,
 	} {
 		for _, date := range []string{"Wed, 01 Jul 2026 12:00:00 GMT", "Wed Jul  1 12:00:00 2026"} {
 			for _, off := range []time.Duration{0, time.Second, 10 * time.Minute, -2 * time.Hour, 200 * 24 * time.Hour, -56 * 365 * 24 * time.Hour} {

@@ -48,7 +48,9 @@ var transientFailures = []failure{
 
 	{"timeout of the client", clientTimeout(""), "Client.Timeout"},
 	{"timeout of the client within the body", clientTimeout("HTTP/1.1 200 OK\r\n\r\n"), "Client.Timeout"},
-	{"timeout of the transport", hangs(func(c *http.Client, _ *http.Request) { c.Transport.(*http.Transport).ResponseHeaderTimeout = time.Second }), "timeout awaiting response headers"},
+	{"timeout of the transport", hangs(func(c *http.Client, _ *http.Request) {
+		c.Transport.(*http.Transport).ResponseHeaderTimeout = time.Second
+	}), "timeout awaiting response headers"},
 	{"timeout of the handshake", hangs(func(c *http.Client, r *http.Request) {
 		c.Transport.(*http.Transport).TLSHandshakeTimeout, r.URL.Scheme = time.Second, "https"
 	}), "TLS handshake timeout"},

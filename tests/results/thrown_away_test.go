@@ -75,11 +75,13 @@ func TestEveryResponseIsClosed(t *testing.T) {
 		{"output", json, output, story, nil},
 		{
 			"output and result, of which Resty decodes nothing", json, func(t *testing.T, r *resty.Request) { result(t, r); output(t, r) },
-			"503 status 1s | 503 status 1s | 200 not-retryable", []error{harness.AnError},
+			"503 status 1s | 503 status 1s | 200 not-retryable",
+			[]error{harness.AnError},
 		},
 		{
 			"output that cannot be created", json, func(t *testing.T, r *resty.Request) { r.SetOutput(t.TempDir()) },
-			"503 status 1s | 503 status 1s | 200 attempts", []error{harness.AnError},
+			"503 status 1s | 503 status 1s | 200 attempts",
+			[]error{harness.AnError},
 		},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {

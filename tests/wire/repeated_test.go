@@ -120,7 +120,9 @@ func limitedOnce(c *resty.Client) {
 
 // moved is a redirect to where nobody is.
 func moved(status int) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://nobody.test/orders/1", status) }
+	return func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://nobody.test/orders/1", status)
+	}
 }
 
 // hello answers a ClientHello so.
@@ -385,7 +387,7 @@ func TestNoPOSTIsRepeatedAfterARedirect(t *testing.T) {
 // or is idempotent, and that is one attempt.
 func TestWhatNetHTTPRepeatsItselfIsOrderedOnce(t *testing.T) {
 	for _, u := range []use{{"PUT", "PUT", "", nil, true}, {"POST", "POST", "", nil, false}, {"POST with a key", "POST", "k-1", nil, true}} {
-		for _, body := range []any{nil, "an order", strings.NewReader("an order"), io.MultiReader(strings.NewReader("an order"))} {
+		for _, body := range []any{nil, "an order", strings.NewReader(""), strings.NewReader("an order"), io.MultiReader(strings.NewReader("an order"))} {
 			harness.Bubble(t, fmt.Sprintf("%s %T", u.name, body), func(t *testing.T) {
 				s, c := fault{}.begin(t)
 				c.Get(t, "/orders/0").WantStory(t, "200 succeeded")
@@ -424,6 +426,17 @@ func TestAPOSTOverAnUnknownTransportIsRepeatedIfItCouldNotConnect(t *testing.T) 
 		harness.Bubble(t, fmt.Sprint(tt.err), func(t *testing.T) {
 			c := harness.New(t, harness.Fails(tt.err))
 			c.Do(t, c.R().SetBody("an order"), "POST", "/x").Want(t, tt.want, tt.err)
+		})
+	}
+}
+
+func TestAPOSTOverAnUnknownTransportIsNotRepeatedAfterARedirect(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: errors.New("refused")}
+	for _, to := range []string{"http://other.test/x", "/elsewhere", "/x?page=2"} {
+		harness.Bubble(t, to, func(t *testing.T) {
+			c := harness.New(t, harness.Each(harness.Says(307, "Location: "+to), harness.Fails(refused)))
+			c.Do(t, c.R().SetBody("an order"), "POST", "/x").WantStory(t, "error method", refused)
+			harness.Equal(t, "requests", len(c.Sent()), 2)
 		})
 	}
 }
