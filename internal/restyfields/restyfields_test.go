@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/go-resty/resty/v2"
+
 	"github.com/restyretry/restyretry/internal/restyfields"
 )
 
@@ -15,72 +16,45 @@ func middleware(*resty.Client, *resty.Request) error { return nil }
 func another(*resty.Client, *resty.Request) error    { return nil }
 func hook(*resty.Client, *http.Request) error        { return nil }
 
+// fields are all that can be known.
+type fields struct {
+	hook, last                           uintptr
+	middleware, conditions, parts, saves bool
+	readers                              int
+	output                               string
+}
+
+func look(c *resty.Client, r *resty.Request) fields {
+	return fields{
+		restyfields.PreRequestHook(c), restyfields.LastMiddleware(c), restyfields.HasMiddleware(c, restyfields.Code(middleware)),
+		restyfields.HasConditions(r), restyfields.IsMultipart(r), restyfields.Saves(r), restyfields.MultipartReaders(r), restyfields.Output(c, r),
+	}
+}
+
 func TestEveryFieldIsThereInThisResty(t *testing.T) {
-	c := resty.New().SetOutputDirectory("downloads")
-	c.OnBeforeRequest(middleware)
-	c.OnBeforeRequest(another)
-	c.SetPreRequestHook(hook)
+	c := resty.New()
+	if got := look(c, c.R()); got != (fields{}) {
+		t.Errorf("nothing is set: got %+v", got)
+	}
+	c.SetOutputDirectory("downloads").OnBeforeRequest(middleware).OnBeforeRequest(another).SetPreRequestHook(hook)
 	r := c.R().SetOutput("file").
 		AddRetryCondition(func(*resty.Response, error) bool { return false }).
 		SetFileReader("a", "a.txt", strings.NewReader("a")).
 		SetMultipartFields(&resty.MultipartField{Param: "b", Reader: strings.NewReader("b")})
-
-	if got, want := restyfields.PreRequestHook(c), restyfields.Code(hook); got != want {
-		t.Errorf("PreRequestHook: got %#x, want %#x", got, want)
+	want := fields{restyfields.Code(hook), restyfields.Code(another), true, true, true, true, 2, filepath.Join("downloads", "file")}
+	if got := look(c, r); got != want {
+		t.Errorf("all is set: got %+v, want %+v", got, want)
 	}
-	if got, want := restyfields.LastMiddleware(c), restyfields.Code(another); got != want {
-		t.Errorf("LastMiddleware: got %#x, want %#x", got, want)
-	}
-	if !restyfields.HasMiddleware(c, restyfields.Code(middleware)) {
-		t.Error("HasMiddleware does not know the first middleware")
-	}
-	if !restyfields.HasConditions(r) {
-		t.Error("HasConditions does not know the condition")
-	}
-	if !restyfields.IsMultipart(r) {
-		t.Error("IsMultipart does not know the parts")
-	}
-	if got := restyfields.MultipartReaders(r); got != 2 {
-		t.Errorf("MultipartReaders: got %d, want 2", got)
-	}
-	if !restyfields.Saves(r) {
-		t.Error("Saves does not know the output")
-	}
-	if got, want := restyfields.Output(c, r), filepath.Join("downloads", "file"); got != want {
-		t.Errorf("Output: got %q, want %q", got, want)
-	}
-}
-
-func TestWhatIsNotSetReadsAsZero(t *testing.T) {
-	c := resty.New()
-	r := c.R()
-	if restyfields.PreRequestHook(c) != 0 || restyfields.LastMiddleware(c) != 0 ||
-		restyfields.HasMiddleware(c, restyfields.Code(middleware)) || restyfields.HasConditions(r) ||
-		restyfields.IsMultipart(r) || restyfields.MultipartReaders(r) != 0 || restyfields.Saves(r) ||
-		restyfields.Output(c, r) != "" {
-		t.Error("a new client or request has something set")
-	}
-}
-
-func TestAnAbsoluteOutputIgnoresTheDirectory(t *testing.T) {
-	path := filepath.Join(os.TempDir(), "file")
-	c := resty.New().SetOutputDirectory("downloads")
-	if got := restyfields.Output(c, c.R().SetOutput(path)); got != path {
-		t.Errorf("got %q, want %q", got, path)
+	absolute := filepath.Join(os.TempDir(), "file")
+	if got := restyfields.Output(c, c.R().SetOutput(absolute)); got != absolute {
+		t.Errorf("an absolute output: got %q, want %q", got, absolute)
 	}
 }
 
 func TestLookingAllocatesNothing(t *testing.T) {
 	c := resty.New().OnBeforeRequest(middleware)
 	r := c.R()
-	code := restyfields.Code(middleware)
-	got := testing.AllocsPerRun(100, func() {
-		_ = restyfields.HasMiddleware(c, code)
-		_ = restyfields.LastMiddleware(c)
-		_ = restyfields.PreRequestHook(c)
-		_ = restyfields.HasConditions(r) || restyfields.IsMultipart(r) || restyfields.Saves(r)
-	})
-	if got != 0 {
+	if got := testing.AllocsPerRun(100, func() { _ = look(c, r) }); got != 0 {
 		t.Errorf("got %v allocations, want 0", got)
 	}
 }

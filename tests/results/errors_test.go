@@ -1,0 +1,86 @@
+package results
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/harness"
+)
+
+// Not about the caller's own end, nor what was never sent, nor what fails after the
+// response is there in full.
+func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
+	refusing := func(err error) func(*harness.Client, *resty.Request) {
+		return func(c *harness.Client, _ *resty.Request) {
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return err })
+		}
+	}
+	xml := func(text string) harness.Script { return harness.Says(200, "Content-Type: application/xml", "", text) }
+	for _, tt := range []struct {
+		name   string
+		script harness.Script
+		set    func(*harness.Client, *resty.Request)
+		want   string
+		err    error
+	}{
+		{"cancelled", harness.Hangs, func(_ *harness.Client, r *resty.Request) {
+			ctx, cancel := context.WithCancel(r.Context())
+			time.AfterFunc(time.Second, cancel)
+			r.SetContext(ctx)
+		}, "error cancelled", context.Canceled},
+		{"past the deadline", harness.Hangs, func(_ *harness.Client, r *resty.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+			context.AfterFunc(ctx, cancel)
+			r.SetContext(ctx)
+		}, "error deadline", context.DeadlineExceeded},
+		{"not sent", harness.Statuses(200), func(c *harness.Client, _ *resty.Request) {
+			c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return io.EOF })
+		}, "unsent not-sent", io.EOF},
+		{"wrong XML", xml("<a>"), nil, "200 not-retryable", harness.AnError},
+		{"empty XML", xml(""), nil, "200 not-retryable", io.EOF},
+		{"OnAfterResponse", harness.Statuses(200), refusing(io.EOF), "200 not-retryable", io.EOF},
+		{"OnAfterResponse, EOF without a body", harness.Says(204, "", ""), refusing(io.EOF), "204 not-retryable", io.EOF},
+		{"OnAfterResponse, another error without a body", harness.Says(204, "", ""), refusing(io.ErrUnexpectedEOF), "204 not-retryable", io.ErrUnexpectedEOF},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			c := harness.New(t, tt.script, restyretry.AiohttpRetry, func(o *restyretry.Options) {
+				o.Errors = func(err error) bool {
+					t.Errorf("Errors is asked about %v", err)
+					return true
+				}
+			})
+			r := c.R().SetContext(t.Context()).SetResult(new(document))
+			if tt.set != nil {
+				tt.set(c, r)
+			}
+			call := c.Do(t, r, "GET", "/")
+			harness.Equal(t, "story", harness.Story(call.History), tt.want)
+			if tt.err == harness.AnError {
+				harness.WantError(t, call.Err)
+			} else {
+				harness.WantIs(t, call.Err, tt.err)
+			}
+		})
+	}
+	harness.Bubble(t, "what was not received in full", func(t *testing.T) {
+		var asked []error
+		c := harness.New(t, cut, func(o *restyretry.Options) {
+			o.Errors = func(err error) bool { asked = append(asked, err); return len(asked) < 2 }
+		})
+		c.Get(t, "/").Want(t, "200 error 1s | 200 not-retryable", io.ErrUnexpectedEOF)
+		harness.WantIs(t, errors.Join(asked...), io.ErrUnexpectedEOF)
+	})
+}
+
+func TestRetryIfIsAskedAboutDecoding(t *testing.T) {
+	harness.Bubble(t, "", func(t *testing.T) {
+		c := harness.New(t, harness.JSON(200, "{"), harness.RetryIf(func(a restyretry.Attempt) bool { return a.Err != nil && a.StatusCode() == 200 }))
+		c.Do(t, c.R().SetResult(new(document)), "GET", "/").Want(t, "200 condition 1s | 200 condition 1s | 200 attempts", harness.AnError)
+	})
+}
