@@ -25,6 +25,10 @@ type memory struct {
 }
 
 func (m *memory) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = r.Body.Close()
+	}
 	status := m.statuses[m.next%len(m.statuses)]
 	m.next++
 	m.number = restyretry.Number(r.Context())
@@ -191,4 +195,36 @@ func BenchmarkRequest(b *testing.B) {
 	busy.Hold("http://other.test", time.Hour)
 	run("idle cooldown", sending(b, ours(b, &memory{statuses: ok}, harness.Cooldown(new(restyretry.Cooldown))), nil))
 	run("cooldown of another host", sending(b, ours(b, &memory{statuses: ok}, harness.Cooldown(busy)), nil))
+}
+
+// posting returns a function that sends a body of a mebibyte.
+func posting(t testing.TB, c *resty.Client) func() {
+	body := make([]byte, 1<<20)
+	return func() {
+		r := c.R().SetHeader("Idempotency-Key", "1").SetHeader("Content-Type", "text/plain").SetBody(body)
+		if resp, err := r.Post("http://api.test/x"); err != nil || resp.StatusCode() != 200 {
+			t.Fatalf("got %v, %v, want 200", resp, err)
+		}
+	}
+}
+
+func TestABodyOfAMebibyteIsNotCopied(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	if _, bytes := cost(posting(t, ours(t, &memory{statuses: retry}))); bytes > 32<<10 {
+		t.Errorf("got %v bytes allocated by a request with a retry, want at most 32 KiB", bytes)
+	}
+}
+
+func BenchmarkRetryPOST1MiB(b *testing.B) {
+	for name, c := range map[string]*resty.Client{"Resty": ownLoop(&memory{statuses: retry}), "plugin": ours(b, &memory{statuses: retry})} {
+		post := posting(b, c)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				post()
+			}
+		})
+	}
 }

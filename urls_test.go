@@ -121,7 +121,7 @@ func TestAnErrorOfTheTargetStopsTheRequest(t *testing.T) {
 		want   error
 	}{
 		"error":      {"", no, no},
-		"unparsable": {"http://[::1/x?token=SECRET", nil, harness.AnError},
+		"unparsable": {"http://[::1/x?token=SECRET", nil, harness.ErrAny},
 	} {
 		for at, want := range []string{"unsent stopped", "503 stopped 1s", "503 status 1s | 503 stopped 1s"} {
 			harness.Bubble(t, fmt.Sprint(name, " in attempt ", at+1), func(t *testing.T) {

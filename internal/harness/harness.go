@@ -77,6 +77,14 @@ func (c *Client) Install(t testing.TB, opts ...Option) *Client {
 	return c
 }
 
+// Update updates the plugin with options that are valid.
+func (c *Client) Update(t testing.TB, opts ...Option) {
+	t.Helper()
+	if err := c.Plugin.Update(opts...); err != nil {
+		t.Errorf("Update: got %v, want no error", err)
+	}
+}
+
 func (c *Client) keep(list *[]restyretry.Attempt, a restyretry.Attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +156,7 @@ func (c *Client) Do(t testing.TB, r *resty.Request, method, url string) *Call {
 	call := &Call{Request: r, bubble: time.Now().Year() == 2000} // where all bubbles begin
 	sent, retried, done := len(c.sent), len(c.retried), len(c.done)
 	before, start := c.stats(), time.Now()
-	call.Response, call.Err, call.Panic = execute(r, method, url)
+	call.Response, call.Panic, call.Err = execute(r, method, url)
 	call.Took = time.Since(start)
 	after := c.stats()
 	call.Sent, call.Retried, call.Done = c.sent[sent:], c.retried[retried:], c.done[done:]
@@ -167,10 +175,10 @@ func (c *Client) stats() (s restyretry.Stats) {
 	return s
 }
 
-func execute(r *resty.Request, method, url string) (resp *resty.Response, err error, panicked any) {
+func execute(r *resty.Request, method, url string) (resp *resty.Response, panicked any, err error) {
 	defer func() { panicked = recover() }()
 	resp, err = r.Execute(method, url)
-	return resp, err, nil
+	return resp, nil, err
 }
 
 // Want compares the history of a call with a story, in which every attempt has
@@ -179,7 +187,7 @@ func execute(r *resty.Request, method, url string) (resp *resty.Response, err er
 //
 //	503 status 1s | error error 2s | 200 succeeded
 //
-// The call has to return no error, or one that is all of errs. [AnError] is any.
+// The call has to return no error, or one that is all of errs. [ErrAny] is any.
 //
 // And what holds for every call has to hold: it was counted once, with as many
 // attempts as reached the transport; between two of them the time went by that the
@@ -195,8 +203,8 @@ func (c *Call) Want(t testing.TB, story string, errs ...error) *Call {
 	return c
 }
 
-// AnError stands for any error in [Call.Want].
-var AnError = errors.New("an error")
+// ErrAny stands for any error in [Call.Want].
+var ErrAny = errors.New("an error")
 
 func (c *Call) wantError(t testing.TB, errs []error) {
 	t.Helper()
@@ -207,7 +215,7 @@ func (c *Call) wantError(t testing.TB, errs []error) {
 		t.Errorf("got the error %v, want none", c.Err)
 	case len(errs) > 0 && c.Err == nil:
 		t.Errorf("got no error, want %v", errs)
-	case len(errs) == 1 && errs[0] == AnError:
+	case len(errs) == 1 && errs[0] == ErrAny:
 	default:
 		WantIs(t, c.Err, errs...)
 	}
@@ -239,7 +247,11 @@ func (c *Call) checkTimes(t testing.TB) {
 	t.Helper()
 	for i := 1; i < len(c.Sent) && i < len(c.History); i++ {
 		a, gap := c.History[i-1], c.Sent[i].At.Sub(c.Sent[i-1].At)
-		if want := a.Took + max(a.Wait, 1) + c.History[i].Held; gap < want || c.bubble && gap != want {
+		want := max(a.Wait, 1) + c.History[i].Held // Resty takes no 0 for an answer
+		if c.bubble {
+			want += a.Took
+		}
+		if gap < want || c.bubble && gap != want {
 			t.Errorf("attempt %d came %v after the one before, want %v", i+1, gap, want)
 		}
 	}

@@ -244,7 +244,7 @@ func Test_not_found_error_with_retry_client_raise_for_status(t *testing.T) {
 		want(t, c.Do(t, override, "GET", "/not_found_error"), notFound("attempts"))
 
 		call := c.Get(t, "/not_found_error").WantStatus(t, 404)
-		want(t, call, notFound("attempts"), harness.AnError)
+		want(t, call, notFound("attempts"), harness.ErrAny)
 		if raised := new(restyretry.StatusError); !errors.As(call.Err, &raised) || raised.StatusCode != 404 || raised.Attempts != 5 {
 			t.Errorf("got %v, want a *StatusError of a 404 after 5 attempts", call.Err)
 		}

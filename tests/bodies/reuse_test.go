@@ -47,7 +47,7 @@ func TestAReaderPastMaxReplayIsNotSentBySecondUse(t *testing.T) {
 	c := harness.New(t, harness.Statuses(503), harness.MaxReplay(4))
 	r := c.R().SetBody(harness.Stream("hello"))
 	c.Do(t, r, "PUT", "/").Want(t, "503 body").WantBodies(t, "hello")
-	harness.WantError(t, c.Do(t, r, "PUT", "/").Want(t, "unsent stopped", harness.AnError).Err, "MaxReplay")
+	harness.WantError(t, c.Do(t, r, "PUT", "/").Want(t, "unsent stopped", harness.ErrAny).Err, "MaxReplay")
 }
 
 // Resty takes its buffers from a pool, and a request keeps its last one.
@@ -88,14 +88,14 @@ func TestMultipartReadersAreNotSentForAnotherForm(t *testing.T) {
 		r := file(c).SetFormData(map[string]string{"id": "one"})
 		first := c.Do(t, r, "PUT", "/").Want(t, "200 succeeded")
 		r.SetFormData(map[string]string{"id": "two"})
-		refused(t, c.Do(t, r, "PUT", "/").Want(t, "unsent stopped", harness.AnError), first.Sent[0])
+		refused(t, c.Do(t, r, "PUT", "/").Want(t, "unsent stopped", harness.ErrAny), first.Sent[0])
 	})
 	harness.Bubble(t, "of OnAttempt", func(t *testing.T) {
 		c := harness.New(t, harness.Statuses(503), harness.OnAttempt(func(a restyretry.Attempt) error {
 			a.Request.SetFormData(map[string]string{"id": []string{"one", "two"}[a.Number-1]})
 			return nil
 		}))
-		call := c.Do(t, file(c), "PUT", "/").Want(t, "503 body 1s", harness.AnError)
+		call := c.Do(t, file(c), "PUT", "/").Want(t, "503 body 1s", harness.ErrAny)
 		refused(t, call, call.Sent[0])
 	})
 }
@@ -112,7 +112,7 @@ func TestABodyIsNotSentWhenTheHookIsReplaced(t *testing.T) {
 			call := c.Do(t, r, "PUT", "/")
 			switch body.Of {
 			case harness.Memory, harness.Places, harness.OneShot:
-				harness.WantError(t, call.Want(t, "unsent stopped", harness.AnError).Err, "PreRequest")
+				harness.WantError(t, call.Want(t, "unsent stopped", harness.ErrAny).Err, "PreRequest")
 			default:
 				call.Want(t, "200 succeeded").WantEach(t, 1, body.Plain(t, "hello"))
 			}

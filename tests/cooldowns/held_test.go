@@ -33,7 +33,7 @@ func cold(t testing.TB, script harness.Script, opts ...harness.Option) (*harness
 // wantCold wants a request that was not sent, since its host cools down.
 func wantCold(t testing.TB, call *harness.Call, key string, left time.Duration) {
 	t.Helper()
-	call.Want(t, "unsent cooldown", harness.AnError).WantStatus(t, -1).WantTook(t, 0)
+	call.Want(t, "unsent cooldown", harness.ErrAny).WantStatus(t, -1).WantTook(t, 0)
 	if err := new(restyretry.CooldownError); !errors.As(call.Err, &err) || *err != (restyretry.CooldownError{Key: key, Left: left}) {
 		t.Errorf("got %v, want a CooldownError of %s with %v left", call.Err, key, left)
 	}
@@ -142,7 +142,7 @@ func TestARetryThatMayNotWaitSoLongLeavesTheResponse(t *testing.T) {
 			cooldown, want := new(restyretry.Cooldown), []error(nil)
 			c := harness.New(t, harness.Statuses(500), harness.Cooldown(cooldown), func(o *restyretry.Options) { o.RaiseForStatus = raise })
 			if raise {
-				want = []error{harness.AnError}
+				want = []error{harness.ErrAny}
 			}
 			time.AfterFunc(time.Second/2, func() { cooldown.Hold(harness.Base, 2*time.Minute) })
 			call := wantTook(t, c.Get(t, "/").Want(t, "500 cooldown 1s", want...), time.Second)
@@ -197,8 +197,8 @@ func TestLimitsAndAHold(t *testing.T) {
 	}{
 		{"AttemptTimeout begins after it", hangs, []harness.Option{harness.Attempts(1), harness.AttemptTimeout(s)}, "error attempts held 1m0s", []error{context.DeadlineExceeded}},
 		{"MaxElapsed counts it", harness.Statuses(503), []harness.Option{harness.Wait(20 * s), harness.MaxElapsed(90 * s)}, "503 status 20s held 1m0s | 503 elapsed", nil},
-		{"MaxElapsed is shorter", harness.Statuses(503), []harness.Option{harness.MaxElapsed(30 * s)}, "unsent cooldown", []error{harness.AnError}},
-		{"MaxServerWait is shorter", harness.Statuses(503), []harness.Option{harness.MaxServerWait(60*s - 1)}, "unsent cooldown", []error{harness.AnError}},
+		{"MaxElapsed is shorter", harness.Statuses(503), []harness.Option{harness.MaxElapsed(30 * s)}, "unsent cooldown", []error{harness.ErrAny}},
+		{"MaxServerWait is shorter", harness.Statuses(503), []harness.Option{harness.MaxServerWait(60*s - 1)}, "unsent cooldown", []error{harness.ErrAny}},
 		{"MaxServerWait is as long", harness.Statuses(200), []harness.Option{harness.MaxServerWait(60 * s)}, "200 succeeded held 1m0s", nil},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {

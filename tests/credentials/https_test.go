@@ -74,7 +74,7 @@ func TestCredentialsAreNeverMovedFromHTTPSToHTTP(t *testing.T) {
 				c := https(harness.Statuses(503), nil).Install(t, harness.Wait(time.Second), move.option)
 				r := c.R()
 				give(c.Client, r)
-				call := c.Do(t, r, "GET", "/x").Want(t, move.want, harness.AnError)
+				call := c.Do(t, r, "GET", "/x").Want(t, move.want, harness.ErrAny)
 				harness.WantError(t, call.Err, "credentials", "https", "http://b.test")
 				secretless(t, fmt.Sprint(call.Err))
 			})

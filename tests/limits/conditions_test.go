@@ -104,7 +104,7 @@ func TestRestysConditionForErrorsWorksWithinTheLimits(t *testing.T) {
 		{"GET", "/x", "error error 1s | error error 1s | error attempts", harness.Fails(io.EOF), []error{io.EOF}},
 		{"GET", "/x", "404 condition 1s | 404 condition 1s | 404 attempts", harness.Statuses(404), nil},
 		{"POST", "/x", "404 method", harness.Statuses(404), nil},
-		{"GET", "http://[::1", "unsent not-sent", nil, []error{harness.AnError}}, // where it would panic in Resty alone
+		{"GET", "http://[::1", "unsent not-sent", nil, []error{harness.ErrAny}}, // where it would panic in Resty alone
 	} {
 		harness.Bubble(t, tt.method+" "+tt.want, func(t *testing.T) {
 			c := harness.Mock(tt.script)

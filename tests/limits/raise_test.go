@@ -35,7 +35,7 @@ func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
 					}
 				})
 				c.Install(t, harness.RaiseForStatus, harness.Wait(time.Second))
-				call := c.Do(t, c.R().SetDoNotParseResponse(raw), tt.method, "/x?token=SECRET").Want(t, tt.want, harness.AnError)
+				call := c.Do(t, c.R().SetDoNotParseResponse(raw), tt.method, "/x?token=SECRET").Want(t, tt.want, harness.ErrAny)
 				var got *restyretry.StatusError
 				if !errors.As(call.Err, &got) {
 					t.Fatalf("got %v, want a *StatusError", call.Err)

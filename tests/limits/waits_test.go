@@ -181,7 +181,7 @@ func TestARefusedRetryEndsAtOnce(t *testing.T) {
 		{"MaxElapsed is over, RaiseForStatus", "503 elapsed", func(o *restyretry.Options) {
 			o.URL = restyretry.BaseURLs(harness.Base, harness.Base)
 			o.MaxElapsed, o.RaiseForStatus = 10*time.Second, true
-		}, harness.AnError},
+		}, harness.ErrAny},
 	} {
 		for _, trace := range []bool{false, true} {
 			harness.Bubble(t, tt.name, func(t *testing.T) {

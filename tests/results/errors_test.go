@@ -42,7 +42,7 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 		{"not sent", harness.Statuses(200), func(c *harness.Client, _ *resty.Request) {
 			c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return io.EOF })
 		}, "unsent not-sent", io.EOF},
-		{"wrong XML", xml("<a>"), nil, "200 not-retryable", harness.AnError},
+		{"wrong XML", xml("<a>"), nil, "200 not-retryable", harness.ErrAny},
 		{"empty XML", xml(""), nil, "200 not-retryable", io.EOF},
 		{"OnAfterResponse", harness.Statuses(200), refusing(io.EOF), "200 not-retryable", io.EOF},
 		{"OnAfterResponse, EOF without a body", harness.Says(204, "", ""), refusing(io.EOF), "204 not-retryable", io.EOF},
@@ -61,7 +61,7 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 			}
 			call := c.Do(t, r, "GET", "/")
 			harness.Equal(t, "story", harness.Story(call.History), tt.want)
-			if tt.err == harness.AnError {
+			if tt.err == harness.ErrAny {
 				harness.WantError(t, call.Err)
 			} else {
 				harness.WantIs(t, call.Err, tt.err)
@@ -81,6 +81,6 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 func TestRetryIfIsAskedAboutDecoding(t *testing.T) {
 	harness.Bubble(t, "", func(t *testing.T) {
 		c := harness.New(t, harness.JSON(200, "{"), harness.RetryIf(func(a restyretry.Attempt) bool { return a.Err != nil && a.StatusCode() == 200 }))
-		c.Do(t, c.R().SetResult(new(document)), "GET", "/").Want(t, "200 condition 1s | 200 condition 1s | 200 attempts", harness.AnError)
+		c.Do(t, c.R().SetResult(new(document)), "GET", "/").Want(t, "200 condition 1s | 200 condition 1s | 200 attempts", harness.ErrAny)
 	})
 }

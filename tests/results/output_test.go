@@ -45,8 +45,8 @@ func TestAnOutputHasTheDownloadOrNothing(t *testing.T) {
 		{"503, 404", "503 status 1s | 404 not-retryable", harness.Each(page(503), page(404)), nil, "", nil},
 		{"cut, 404", "200 error 1s | 404 not-retryable", harness.Each(cut, page(404)), nil, "", nil},
 		{"404", "404 not-retryable", page(404), nil, "", nil},
-		{"404, raised", "404 not-retryable", page(404), harness.RaiseForStatus, "", []error{harness.AnError}},
-		{"503, raised", "503 status 1s | 503 status 1s | 503 attempts", page(503), harness.RaiseForStatus, "", []error{harness.AnError}},
+		{"404, raised", "404 not-retryable", page(404), harness.RaiseForStatus, "", []error{harness.ErrAny}},
+		{"503, raised", "503 status 1s | 503 status 1s | 503 attempts", page(503), harness.RaiseForStatus, "", []error{harness.ErrAny}},
 	} {
 		for _, existing := range []bool{false, true} {
 			for _, directory := range []bool{false, true} {

@@ -70,18 +70,18 @@ func TestEveryResponseIsClosed(t *testing.T) {
 		errs       []error
 	}{
 		{"parsed", json, result, story, nil},
-		{"not JSON", "<html>", result, "503 status 1s | 503 status 1s | 200 not-retryable", []error{harness.AnError}},
+		{"not JSON", "<html>", result, "503 status 1s | 503 status 1s | 200 not-retryable", []error{harness.ErrAny}},
 		{"raw", json, func(_ *testing.T, r *resty.Request) { r.SetDoNotParseResponse(true) }, story, nil},
 		{"output", json, output, story, nil},
 		{
 			"output and result, of which Resty decodes nothing", json, func(t *testing.T, r *resty.Request) { result(t, r); output(t, r) },
 			"503 status 1s | 503 status 1s | 200 not-retryable",
-			[]error{harness.AnError},
+			[]error{harness.ErrAny},
 		},
 		{
 			"output that cannot be created", json, func(t *testing.T, r *resty.Request) { r.SetOutput(t.TempDir()) },
 			"503 status 1s | 503 status 1s | 200 attempts",
-			[]error{harness.AnError},
+			[]error{harness.ErrAny},
 		},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {

@@ -228,7 +228,7 @@ func TestOthersSeeTheContextOfARequestThatIsNotMade(t *testing.T) {
 		c.OnPanic(func(r *resty.Request, _ error) { look("OnPanic", r) })
 		r := c.R().SetContext(contexts["a context"])
 		r.AddRetryCondition(func(*resty.Response, error) bool { look("condition", r); return false })
-		c.Do(t, r, "GET", "http://[broken").Want(t, "unsent not-sent", harness.AnError)
+		c.Do(t, r, "GET", "http://[broken").Want(t, "unsent not-sent", harness.ErrAny)
 		call := c.Do(t, r.SetBody(made{func() { look("marshaller", r); panic("no") }}), "PUT", "/x")
 		harness.Equal(t, "panic", call.Panic, any("no"))
 		harness.Equal(t, "seen", seen, "condition mine\nOnError mine\nmarshaller mine\nOnPanic mine\n")

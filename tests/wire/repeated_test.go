@@ -459,7 +459,7 @@ func TestWhatTransientCallsFinalIsNotRepeated(t *testing.T) {
 			if tt.field != "" {
 				r.SetHeader("X-Bad", tt.field)
 			}
-			call := c.Do(t, r, "GET", tt.url).WantStory(t, "error not-retryable", harness.AnError)
+			call := c.Do(t, r, "GET", tt.url).WantStory(t, "error not-retryable", harness.ErrAny)
 			harness.Equal(t, "transient", restyretry.Transient(call.Err), false)
 			harness.Equal(t, "requests", s.asked, 0)
 		})
