@@ -399,3 +399,27 @@ func TestAHeldRequestHasNoLockOfItsClient(t *testing.T) {
 		})
 	}
 }
+
+func TestAProbeThatPanicsLetsTheOthersGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, first := time.Now(), true
+		c, _ := cold(t, harness.Statuses(200), func(o *restyretry.Options) {
+			o.PreRequest = func(*resty.Client, *http.Request) error {
+				if first {
+					first = false
+					panic("no signature")
+				}
+				return nil
+			}
+		})
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				defer func() { _ = recover() }()
+				_, _ = c.R().Get("/")
+			})
+		}
+		all.Wait()
+		harness.Equal(t, "sent at", fmt.Sprint(departures(c, start)), "[1m0s]")
+	})
+}

@@ -20,7 +20,7 @@ func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
 		want   string
 	}{
 		{"GET", 503, used(3)},
-		{"GET", 404, "404 not-retryable"},
+		{"GET", 400, "400 not-retryable"},
 		{"POST", 503, "503 method"},
 	} {
 		for _, raw := range []bool{false, true} {
