@@ -139,3 +139,12 @@ func TestNamesThatAreNoFieldsAreRefused(t *testing.T) {
 		harness.Equal(t, "requests", len(c.Sent()), 0)
 	})
 }
+
+func TestAnAcceptOfTheUsersStaysAlsoIfItIsTheContentType(t *testing.T) {
+	const kind = "application/json"
+	harness.Bubble(t, kind, func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(503, 200))
+		r := c.R().SetHeader("Accept", kind).SetHeader("Content-Type", kind).SetBody("{}")
+		c.Do(t, r, "PUT", "/").WantHeader(t, "Accept", kind, kind)
+	})
+}

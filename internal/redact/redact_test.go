@@ -24,6 +24,7 @@ func TestURLShowsWhatIsNoSecret(t *testing.T) {
 
 		{"http://api.test/?filter%5Bname%5D=1&a[]=2", "http://api.test/?filter%5Bname%5D=REDACTED&a[]=REDACTED"},
 		{"http://api.test/?U0VDUkVU=", "http://api.test/?REDACTED"},
+		{"http://api.test/?dG9rZW4==", "http://api.test/?REDACTED"},
 		{"http://api.test/?token%3DSECRET=1", "http://api.test/?REDACTED=REDACTED"},
 		{"http://api.test/?a;token:SECRET=1", "http://api.test/?REDACTED=REDACTED"},
 		{"http://api.test/?a=1?token=SECRET", "http://api.test/?a=REDACTED"},

@@ -64,6 +64,7 @@ var transientFailures = []failure{
 	{"TLS closed in the handshake", answersHello(""), "EOF"},
 	{"TLS alert user_canceled", answersHello("\x15\x03\x03\x00\x02\x02\x5a"), "tls: user canceled"},
 
+	{"proxy fails", proxyAnswers("500 Internal Server Error"), "Internal Server Error"},
 	{"proxy is down", proxyAnswers("503 Service Unavailable"), "Service Unavailable"},
 	{"proxy finds nobody", proxyAnswers("502 Bad Gateway"), "Bad Gateway"},
 	{"proxy runs into a timeout", proxyAnswers("504 Gateway Timeout"), "Gateway Timeout"},

@@ -157,3 +157,12 @@ func TestAReaderIsSentAgainUpToMaxReplay(t *testing.T) {
 		})
 	}
 }
+
+func TestHEADAndOPTIONSSendNoBody(t *testing.T) {
+	for _, method := range []string{"HEAD", "OPTIONS"} {
+		harness.Bubble(t, method, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503, 200))
+			c.Do(t, c.R().SetBody("hello"), method, "/").Want(t, again).WantBodies(t, "", "")
+		})
+	}
+}

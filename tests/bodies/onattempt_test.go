@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-resty/resty/v2"
+
 	"github.com/restyretry/restyretry"
 	"github.com/restyretry/restyretry/internal/harness"
 )
@@ -88,5 +90,35 @@ func TestABodyThatChangesBetweenAttemptsIsSentAsItWasFirst(t *testing.T) {
 		if !strings.Contains(call.Sent[0].Body, "first") {
 			t.Errorf("got %q, want the file as it was first", call.Sent[0].Body)
 		}
+	})
+}
+
+func TestTheBodyOfOnAttemptComesBeforeWhatAMiddlewareMadeOfAnEarlierOne(t *testing.T) {
+	harness.Bubble(t, "a middleware that acts once", func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(503, 200), harness.OnAttempt(func(a restyretry.Attempt) error {
+			a.Request.SetBody(fmt.Sprint("attempt ", a.Number))
+			return nil
+		}))
+		first := true
+		c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+			if first {
+				first = false
+				r.SetBody("compressed")
+			}
+			return nil
+		})
+		c.Do(t, c.R(), "PUT", "/").WantBodies(t, "compressed", "attempt 2")
+	})
+}
+
+func TestAFormFieldOfOnAttemptIsForThatAttempt(t *testing.T) {
+	harness.Bubble(t, "the second", func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(503), harness.OnAttempt(func(a restyretry.Attempt) error {
+			if a.Number == 2 {
+				a.Request.FormData.Set("b", "2")
+			}
+			return nil
+		}))
+		c.Do(t, c.R().SetFormData(map[string]string{"a": "1"}), "PUT", "/").WantBodies(t, "a=1", "a=1&b=2", "a=1")
 	})
 }

@@ -164,3 +164,11 @@ func TestAReaderSurvivesGenerateCurlCommand(t *testing.T) {
 		}
 	}
 }
+
+func TestAReaderIsSentHoweverOftenItsRequestIsUsed(t *testing.T) {
+	c := harness.New(t, harness.Statuses(200))
+	r := c.R().SetBody(harness.Stream("hello"))
+	for range 4 {
+		c.Do(t, r, "PUT", "/").WantBodies(t, "hello")
+	}
+}

@@ -2,6 +2,7 @@
 package callbacks
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -164,4 +165,50 @@ func TestNothingIsLoggedByDefault(t *testing.T) {
 			harness.Equal(t, "log", others.String(), "")
 		})
 	}
+}
+
+func TestTheHistoryIsACopy(t *testing.T) {
+	harness.Bubble(t, "of the attempts", func(t *testing.T) {
+		c := harness.New(t, harness.Statuses(503, 200))
+		call := c.Get(t, "/x").Want(t, "503 status 1s | 200 succeeded")
+		call.History[0].Reason = "changed"
+		harness.Equal(t, "reason", restyretry.History(call.Request)[0].Reason, restyretry.ReasonStatus)
+	})
+}
+
+// They were there before the plugin, and it hides nothing from them.
+func TestTheClientsOwnHooksGetTheErrorAsItIs(t *testing.T) {
+	harness.Bubble(t, "a transport that fails", func(t *testing.T) {
+		c, told := harness.Mock(harness.Fails(io.EOF)), error(nil)
+		c.AddRetryHook(func(_ *resty.Response, err error) { told = err })
+		c.Install(t, harness.Attempts(2))
+		c.Get(t, "/x?token=SECRET")
+		harness.WantError(t, told, "token=SECRET")
+	})
+}
+
+func TestOnAfterResponseFindsTheValuesOfAMiddlewaresContext(t *testing.T) {
+	type key struct{}
+	harness.Bubble(t, "in every attempt", func(t *testing.T) {
+		c, found := harness.New(t, harness.Statuses(503, 200)), 0
+		c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+			r.SetContext(context.WithValue(r.Context(), key{}, r.Attempt))
+			return nil
+		})
+		c.OnAfterResponse(func(_ *resty.Client, resp *resty.Response) error {
+			if resp.Request.Context().Value(key{}) == resp.Request.Attempt {
+				found++
+			}
+			return nil
+		})
+		c.Get(t, "/x").Want(t, "503 status 1s | 200 succeeded")
+		harness.Equal(t, "values found", found, 2)
+	})
+}
+
+func TestGivingUpIsNotLoggedWhereThereAreNoRetries(t *testing.T) {
+	log := &harness.Log{}
+	c := harness.New(t, harness.Statuses(503), harness.Attempts(1), func(o *restyretry.Options) { o.Logger = log.Slog() })
+	c.Get(t, "/x").Want(t, "503 attempts")
+	harness.Equal(t, "log", log.String(), "")
 }

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -144,4 +145,11 @@ func TestASuccessThatOnAfterResponseRefusesIsNotRepeated(t *testing.T) {
 			c.Get(t, "/x").Want(t, "200 not-retryable", io.ErrUnexpectedEOF)
 		})
 	}
+}
+
+func TestARedirectThatAPolicyRefusesIsFinal(t *testing.T) {
+	refused := errors.New("not there")
+	c := harness.New(t, harness.Says(302, "Location: /elsewhere", "", "moved"))
+	c.SetRedirectPolicy(resty.RedirectPolicyFunc(func(*http.Request, []*http.Request) error { return refused }))
+	c.Get(t, "/x").Want(t, "302 not-retryable", refused)
 }

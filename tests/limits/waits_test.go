@@ -195,3 +195,12 @@ func TestARefusedRetryEndsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestAChoiceOfARetryThatIsRefusedIsUndone(t *testing.T) {
+	harness.Bubble(t, "the budget is used up", func(t *testing.T) {
+		c := harness.New(t, harness.Says(503, "Retry-After: 1"), harness.Budget(restyretry.NewBudget(0, 0)),
+			harness.URL(restyretry.URLs("http://a.test/x", "http://b.test/x")))
+		call := c.Get(t, "/x").Want(t, "503 budget")
+		harness.Equal(t, "URL", call.Request.URL, "http://a.test/x")
+	})
+}

@@ -218,3 +218,12 @@ func TestAnOutputThatIsNoPlainFileIsNotRemoved(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatA3xxSaysIsNotInTheFile(t *testing.T) {
+	c, path := harness.New(t, harness.Says(300, "", "choices")), filepath.Join(t.TempDir(), "out")
+	call := c.Do(t, c.R().SetOutput(path), "GET", "/").Want(t, "300 succeeded")
+	harness.Equal(t, "body", call.Response.String(), "choices")
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want no file", err)
+	}
+}
