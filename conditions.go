@@ -284,18 +284,18 @@ func (o *Options) hasKey(h http.Header) bool {
 // Transient reports whether the same request may succeed if it is sent again. Every
 // error is transient unless it is known that it would come back.
 //
-// Transient, among all others:
+// Among others, these are transient:
 //   - connections that are refused, reset or closed early, and networks, hosts,
 //     local ports and Unix sockets that are not there
 //   - timeouts, context.DeadlineExceeded among them
 //   - name servers that fail or do not answer
-//   - TLS handshakes that fail for any other reason than those below
+//   - TLS handshakes that fail for a reason that is not listed below
 //   - HTTP/2 connections and streams that the server gives up
 //   - responses that are malformed, or cut off in their header, body or trailer
 //   - proxies that answer CONNECT with 408, 425, 429 or 5xx
-//   - errors that are not known at all, such as those of other transports
+//   - unknown errors, such as those of other transports
 //
-// Final:
+// These are final:
 //   - context.Canceled
 //   - unknown hosts, and addresses that cannot be dialed
 //   - certificates, protocol versions and other terms that one side refuses, and
@@ -312,20 +312,20 @@ func (o *Options) hasKey(h http.Header) bool {
 // An error with a method Transient() bool decides for itself and for all errors
 // that wrap it. Of several in one tree, the first that errors.As finds counts.
 //
-// Whether the context of the caller has ended is for the caller to find out: an
-// error does not say whose deadline or cancellation it comes from, and with
+// Transient does not know whether the caller's context has ended: an error does not
+// say whose deadline or cancellation it comes from, and with
 // context.WithCancelCause it may be any error.
 func Transient(err error) bool { return transient.Error(err) }
 
-// A StatusError is the error of a request whose last response had a status of
-// 400 or more, where RaiseForStatus asks for it.
+// A StatusError is the error of a request with [Options].RaiseForStatus whose last
+// response has a status of 400 or more.
 type StatusError struct {
 	StatusCode int
 	Method     string
 	URL        string // redacted, see [Attempt]
-	Attempts   int    // that were sent
-	Max        int    // that were allowed
-	Reason     Reason // why no other followed
+	Attempts   int    // attempts that were sent
+	Max        int    // attempts that were allowed
+	Reason     Reason // why no other attempt followed
 }
 
 func (e *StatusError) Error() string {
