@@ -20,7 +20,8 @@ import (
 // place of the URL that the request was given (a.Request.URL), so it may be
 // relative to the client's base URL and have path parameters in it; Resty adds
 // the query parameters and the Host header afterwards, for each attempt. An
-// error stops the request before this attempt is sent.
+// error stops the request before this attempt is sent. Like OnAttempt, URL must not
+// register callbacks on the client.
 //
 // A request that carries credentials (an Authorization or Cookie header, an
 // auth token, basic auth) is never moved from https to http: that is an error
