@@ -50,16 +50,16 @@ type verdict struct {
 	stay   *stay         // if the server asks for a wait, and only OnAttempt can tell whom it binds
 }
 
-// A stay is what holds if the next attempt goes to the host that has asked for a
-// wait, where the verdict is not final yet.
+// A stay completes a verdict that is not final, because only OnAttempt can tell
+// whether the next attempt goes to the host that has asked for a wait.
 type stay struct {
-	reason    Reason        // why it does not follow; "" if it does, after the wait of the verdict
+	reason    Reason        // why it does not follow if it stays; "" if it does, after the verdict's wait
 	elsewhere time.Duration // the wait if it goes to another host
 }
 
-// decide says whether another attempt follows, and why. Something has to ask for
-// it, and nothing may stand against it. The options' and the client's functions
-// are called, the Budget is not: it comes after everything else.
+// decide says whether another attempt follows, and why. Something has to ask for it
+// (cause), and nothing may stand against it (permit). It calls functions of the
+// options and of the client. It does not ask the Budget, which the caller asks last.
 func (p *policy) decide(o outcome) verdict {
 	if o.err != nil && o.ctx.Err() != nil {
 		return p.cancelled(&o, o.Number > 1)
@@ -148,7 +148,7 @@ func (p *policy) afterServer(o *outcome, cause Reason, asked time.Duration) verd
 	return p.after(o, cause, asked+between(o.Attempt, 0, min(asked/10, time.Second)))
 }
 
-// afterEither is the verdict if nobody knows yet where the next attempt goes.
+// afterEither is the verdict if only OnAttempt can tell where the next attempt goes.
 func (p *policy) afterEither(o *outcome, cause Reason, asked time.Duration) verdict {
 	v, there := p.after(o, cause, p.Wait(o.Attempt)), p.afterServer(o, cause, asked)
 	if !v.retry {
@@ -163,8 +163,8 @@ func (p *policy) afterEither(o *outcome, cause Reason, asked time.Duration) verd
 	return v
 }
 
-// clientWait is the wait that the RetryAfter function asks for which the client had
-// before Install, 0 if it does not.
+// clientWait is the wait that the client's own RetryAfter function asks for, the one it
+// had before Install. It is 0 if there is none, or if that has no opinion.
 func (p *policy) clientWait(o *outcome) (time.Duration, error) {
 	before := p.plugin.found.retryAfter
 	if before == nil {
