@@ -18,8 +18,8 @@ import (
 // that host are held back until the wait is over. Then they leave one by one,
 // spread over a tenth of the wait, but at least a second (or the wait itself, if
 // that is shorter) and at most 30 seconds. A request that may not wait so long, by
-// its deadline, MaxElapsed or MaxServerWait, ends at once: with a [*CooldownError]
-// before its first attempt, with the response or error of the last one after that.
+// its deadline, MaxElapsed or MaxServerWait, ends at once: with a [*CooldownError] if
+// nothing was sent yet, otherwise with the response or error of its last attempt.
 //
 // The first request to leave is a probe: the others wait until it has ended, but
 // not longer than 5 seconds each time. With [URLs], [BaseURLs] and [Rotate],

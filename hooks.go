@@ -36,11 +36,11 @@ type Attempt struct {
 	// response had been read (or its header, with SetDoNotParseResponse).
 	Start time.Time
 	Took  time.Duration
-	// Wait is the time from the end of this attempt to the next. The last attempt
-	// has one only if it was to be followed by another that was not sent.
+	// Wait is the time from the end of this attempt to the next, without its Held.
+	// The last attempt has one only if a retry was decided on but not sent.
 	Wait time.Duration
-	// Held is how long a Cooldown has held the attempt back before it was sent. It
-	// is no part of Took.
+	// Held is how long a Cooldown has held the attempt back before it was sent. Took
+	// does not include it.
 	Held time.Duration
 	// Reason is why the attempt was followed by another, or why it was not. It is
 	// empty until that is decided.

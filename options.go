@@ -55,9 +55,9 @@ type Options struct {
 
 	// Errors reports whether an error of sending the request or receiving the
 	// response is retried. Default [Transient]; nil retries none. It is not
-	// called when the caller's context has ended, for a request that was never
-	// sent, or for a failure after the response was received in full (decoding,
-	// OnAfterResponse). RetryIf is called for the last of these.
+	// called when the caller's context has ended, for a request that failed before
+	// the transport got it, or for a failure after the response was received in
+	// full (decoding, OnAfterResponse). RetryIf is called for the last of these.
 	Errors func(error) bool
 
 	// RetryIf reports whether to retry an attempt that nothing else retries, such
@@ -107,7 +107,8 @@ type Options struct {
 	// MaxReplay is the number of bytes of a one-shot reader (an io.Reader that is
 	// no file, buffer or the like) that are recorded while it is sent, so that it
 	// can be sent again. A longer body is sent once, in full, and not retried.
-	// Default 1 MiB.
+	// With Resty's SetContentLength, which needs the length first, the whole reader
+	// is recorded. Default 1 MiB.
 	MaxReplay int64
 
 	// IdempotencyHeader names a header field, such as Idempotency-Key, that is set

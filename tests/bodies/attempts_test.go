@@ -131,7 +131,7 @@ func TestAReaderPastMaxReplayIsSentOnce(t *testing.T) {
 
 func TestAReaderIsSentAgainUpToMaxReplay(t *testing.T) {
 	for _, tt := range []struct {
-		limit int64 // 1 MiB if it is not set
+		limit int64 // -1: the default, 1 MiB
 		size  int
 		story string
 	}{
