@@ -96,7 +96,7 @@ var (
 )
 
 // A load is a kind of request, and what it may allocate more than in Resty's own
-// loop. These bounds are those of the README's section on cost.
+// loop. The README promises the first, bench checks some of them too.
 type load struct {
 	name          string
 	statuses      []int

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// A Budget bounds the retries of all requests that share it, so that a server
-// that is down gets little more than the requests it would get anyway. Make one
+// A Budget limits the retries of all requests that share it, so that a server
+// that is down gets few attempts more than it would get without retries. Make one
 // with [NewBudget] and set it as [Options].Budget, on as many clients as speak
 // to the same server. It is safe for concurrent use.
 //
-// It goes by the monotonic clock: a clock that is set changes nothing.
+// It uses the monotonic clock: setting the wall clock changes nothing.
 type Budget struct {
 	ratio     float64
 	perSecond int
@@ -35,10 +35,10 @@ type budgetCounts struct{ requests, free, shared int }
 // NewBudget returns a budget that allows perSecond retries in each second, plus
 // retries up to ratio times the requests of the last 10 seconds.
 // A request counts once, when its first attempt ends, however often it is sent.
-// Choose a ratio of a third of the share of its load that the server can take on
-// top, or the retries keep it down: what the window allows may be spent at once.
-// perSecond is for clients with few requests: below one request a second, a ratio
-// of 0.1 alone allows no retry at all.
+// What the window allows may be spent at once, so choose a third of the server's
+// headroom: the share of its usual load that it can take on top. With more, the
+// retries may keep it down. perSecond is for clients with few requests: below one
+// request a second, a ratio of 0.1 alone allows no retry at all.
 //
 // A ratio below 0, above 1 or not a number, or a perSecond below 0, is an error
 // of [Install], [Plugin.Update] or the request that is to use it.
@@ -59,13 +59,13 @@ func (b *Budget) validate() error {
 	}
 }
 
-// Request counts a request whose first attempt ended at t. The plugin does so
-// for its own: Request and Retry are for sharing b with clients that are not
-// Resty's, and for simulations.
+// Request counts a request whose first attempt ended at t. The plugin calls it for
+// its own requests. Request and Retry are exported for sharing b with clients that
+// are not Resty's, and for simulations.
 //
 // Give times as [time.Now] returns them. A time without a monotonic reading is
-// compared by the wall clock; one that is up to 10 seconds older than the newest
-// counts as the newest, and one that is older still as a clock that was set back.
+// compared by the wall clock. A time up to 10 seconds older than the newest counts
+// as the newest; an older one is taken to mean that the clock was set back.
 //
 // A nil Budget has no limit, and counts nothing.
 func (b *Budget) Request(t time.Time) {
@@ -79,8 +79,8 @@ func (b *Budget) Request(t time.Time) {
 	b.report.requests++
 }
 
-// Retry takes a retry at t out of b, and reports whether there was one left. For
-// t see [Budget.Request].
+// Retry reports whether b has a retry left at t, and spends it. For t see
+// [Budget.Request].
 func (b *Budget) Retry(t time.Time) bool {
 	if b == nil {
 		return true
@@ -96,12 +96,12 @@ func (b *Budget) Retry(t time.Time) bool {
 	return true
 }
 
-// Limits returns what b was made with. It is for sharing b between processes, as
-// are Report and Grant.
+// Limits returns the arguments of [NewBudget]. Like Report and Grant, it is for
+// sharing b between processes.
 func (b *Budget) Limits() (ratio float64, perSecond int) { return b.ratio, b.perSecond }
 
-// Report returns what was counted since the last call: requests, retries, and
-// retries that were refused.
+// Report returns the counts since its last call: requests, retries, and retries
+// that were refused.
 func (b *Budget) Report() (requests, retries, refused int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -110,9 +110,9 @@ func (b *Budget) Report() (requests, retries, refused int) {
 	return r.requests, r.retries, r.refused
 }
 
-// Grant allows n retries from now until d has passed, in place of what b would
-// allow by itself. A later call replaces it. After d, and before the first Grant,
-// b goes by its own counts; retries that were granted are among them.
+// Grant allows n retries until d has passed, in place of what b would allow by
+// itself. A later call replaces it. Before the first Grant, and when the last has
+// ended, b goes by its own counts, which include retries that were granted.
 func (b *Budget) Grant(n int, d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -24,6 +24,10 @@ import (
 // A call is one Execute with all its attempts. It begins with the first
 // attempt, is found through the context of the request or of the raw request,
 // and is over when Execute is.
+//
+// Resty's callbacks drive it: begin and start prepare the first attempt, build makes
+// its raw request, report records how it ended and decides, advance waits and prepares
+// the next one, which resume starts, and finish ends the call.
 type call struct {
 	request *resty.Request
 	client  *resty.Client
@@ -152,7 +156,8 @@ func begin(client *resty.Client, r *resty.Request, earlier *call) error {
 	return c.start()
 }
 
-// start has Resty begin the attempt that has been prepared.
+// start makes the request ready for the attempt that has been prepared, which Resty
+// then begins, or returns why it must not.
 func (c *call) start() error {
 	r := c.request
 	c.counted, c.current.stage = r.Attempt, begun
@@ -278,7 +283,7 @@ func (c *call) attempt(resp *resty.Response, err error, panicked bool) Attempt {
 	return a
 }
 
-// blank is what attempts have in common.
+// blank returns an Attempt with what all attempts of the call have in common.
 func (c *call) blank() Attempt {
 	return Attempt{
 		Number: int(c.number.Load()), Max: c.policy.Attempts, Request: c.request,
@@ -324,7 +329,7 @@ func (c *call) decide(asked bool) verdict {
 	return v
 }
 
-// follow makes a verdict on the last attempt come true.
+// follow notes a verdict on the last attempt, for Resty's next callbacks to act on.
 func (c *call) follow(v verdict) {
 	c.last().Reason, c.last().Wait = v.reason, v.wait
 	c.current.wanted, c.current.retrying, c.current.final, c.current.stay = v.wanted, v.retry, v.err, v.stay
@@ -378,7 +383,8 @@ func (c *call) isReplayable() bool {
 	return c.current.context != nil || !restyfields.IsMultipart(c.request)
 }
 
-// settle ends what lasts as long as an attempt.
+// settle ends what lasts only as long as an attempt: its time limit, and what the
+// plugin has put into the request for it.
 func (c *call) settle(resp *resty.Response, err error) {
 	if c.current.watched == nil { // without our pre-request hook
 		c.current.watched, _ = c.request.Context().(*requestContext)
@@ -404,8 +410,8 @@ func (c *call) settle(resp *resty.Response, err error) {
 // last is the last attempt in the history.
 func (c *call) last() *Attempt { return &c.attempts[len(c.attempts)-1] }
 
-// breakOff makes an attempt the last after all, although it was to be followed
-// by another. why may be nil.
+// breakOff makes the last attempt the final one, although a retry was decided on. why
+// is the error to return; nil leaves the outcome of the attempt.
 func (c *call) breakOff(reason Reason, why error) {
 	c.current.retrying = false
 	c.last().Reason = reason
@@ -529,7 +535,7 @@ func (c *call) choose() choice {
 	return next
 }
 
-// settleOn keeps the URL of an attempt, for when Resty has begun it.
+// settleOn notes the URL of the attempt that is prepared: start sets it.
 func (c *call) settleOn(url string) {
 	c.current.url = url
 	c.current.chosen = c.resent || c.policy.URL != nil || url != c.original

@@ -50,16 +50,16 @@ type verdict struct {
 	stay   *stay         // if the server asks for a wait, and only OnAttempt can tell whom it binds
 }
 
-// A stay is what holds if the next attempt goes to the host that has asked for a
-// wait, where the verdict is not final yet.
+// A stay completes a verdict that is not final, because only OnAttempt can tell
+// whether the next attempt goes to the host that has asked for a wait.
 type stay struct {
-	reason    Reason        // why it does not follow; "" if it does, after the wait of the verdict
+	reason    Reason        // why it does not follow if it stays; "" if it does, after the verdict's wait
 	elsewhere time.Duration // the wait if it goes to another host
 }
 
-// decide says whether another attempt follows, and why. Something has to ask for
-// it, and nothing may stand against it. The options' and the client's functions
-// are called, the Budget is not: it comes after everything else.
+// decide says whether another attempt follows, and why. Something has to ask for it
+// (cause), and nothing may stand against it (permit). It calls functions of the
+// options and of the client. It does not ask the Budget, which the caller asks last.
 func (p *policy) decide(o outcome) verdict {
 	if o.err != nil && o.ctx.Err() != nil {
 		return p.cancelled(&o, o.Number > 1)
@@ -148,7 +148,7 @@ func (p *policy) afterServer(o *outcome, cause Reason, asked time.Duration) verd
 	return p.after(o, cause, asked+between(o.Attempt, 0, min(asked/10, time.Second)))
 }
 
-// afterEither is the verdict if nobody knows yet where the next attempt goes.
+// afterEither is the verdict if only OnAttempt can tell where the next attempt goes.
 func (p *policy) afterEither(o *outcome, cause Reason, asked time.Duration) verdict {
 	v, there := p.after(o, cause, p.Wait(o.Attempt)), p.afterServer(o, cause, asked)
 	if !v.retry {
@@ -163,8 +163,8 @@ func (p *policy) afterEither(o *outcome, cause Reason, asked time.Duration) verd
 	return v
 }
 
-// clientWait is the wait that the RetryAfter function asks for which the client had
-// before Install, 0 if it does not.
+// clientWait is the wait that the client's own RetryAfter function asks for, the one it
+// had before Install. It is 0 if there is none, or if that has no opinion.
 func (p *policy) clientWait(o *outcome) (time.Duration, error) {
 	before := p.plugin.found.retryAfter
 	if before == nil {
@@ -284,18 +284,18 @@ func (o *Options) hasKey(h http.Header) bool {
 // Transient reports whether the same request may succeed if it is sent again. Every
 // error is transient unless it is known that it would come back.
 //
-// Transient, among all others:
+// Among others, these are transient:
 //   - connections that are refused, reset or closed early, and networks, hosts,
 //     local ports and Unix sockets that are not there
 //   - timeouts, context.DeadlineExceeded among them
 //   - name servers that fail or do not answer
-//   - TLS handshakes that fail for any other reason than those below
+//   - TLS handshakes that fail for a reason that is not listed below
 //   - HTTP/2 connections and streams that the server gives up
 //   - responses that are malformed, or cut off in their header, body or trailer
 //   - proxies that answer CONNECT with 408, 425, 429 or 5xx
-//   - errors that are not known at all, such as those of other transports
+//   - unknown errors, such as those of other transports
 //
-// Final:
+// These are final:
 //   - context.Canceled
 //   - unknown hosts, and addresses that cannot be dialed
 //   - certificates, protocol versions and other terms that one side refuses, and
@@ -312,20 +312,20 @@ func (o *Options) hasKey(h http.Header) bool {
 // An error with a method Transient() bool decides for itself and for all errors
 // that wrap it. Of several in one tree, the first that errors.As finds counts.
 //
-// Whether the context of the caller has ended is for the caller to find out: an
-// error does not say whose deadline or cancellation it comes from, and with
+// Transient does not know whether the caller's context has ended: an error does not
+// say whose deadline or cancellation it comes from, and with
 // context.WithCancelCause it may be any error.
 func Transient(err error) bool { return transient.Error(err) }
 
-// A StatusError is the error of a request whose last response had a status of
-// 400 or more, where RaiseForStatus asks for it.
+// A StatusError is the error of a request with [Options].RaiseForStatus whose last
+// response has a status of 400 or more.
 type StatusError struct {
 	StatusCode int
 	Method     string
 	URL        string // redacted, see [Attempt]
-	Attempts   int    // that were sent
-	Max        int    // that were allowed
-	Reason     Reason // why no other followed
+	Attempts   int    // attempts that were sent
+	Max        int    // attempts that were allowed
+	Reason     Reason // why no other attempt followed
 }
 
 func (e *StatusError) Error() string {

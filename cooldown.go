@@ -13,33 +13,34 @@ import (
 	"github.com/go-resty/resty/v2"
 )
 
-// A Cooldown is what requests know together of the hosts they go to. When one
-// of them is answered by 429 or 503 with a wait (see [Options].MaxServerWait),
-// the others to that host are held back until the wait is over. Then they leave
-// one by one, spread over a tenth of the wait, 30 seconds at most; over a second
-// if that is longer, but not longer than the wait. A request that may not wait so
-// long, by its deadline, MaxElapsed or MaxServerWait, ends at once with a
-// [*CooldownError], or with the response it has.
+// A Cooldown lets requests share what hosts tell them. When one of them is
+// answered with 429 or 503 and a wait (see [Options].MaxServerWait), the others to
+// that host are held back until the wait is over. Then they leave one by one,
+// spread over a tenth of the wait, but at least a second (or the wait itself, if
+// that is shorter) and at most 30 seconds. A request that may not wait so long, by
+// its deadline, MaxElapsed or MaxServerWait, ends at once: with a [*CooldownError] if
+// nothing was sent yet, otherwise with the response or error of its last attempt.
 //
 // The first request to leave is a probe: the others wait until it has ended, but
 // not longer than 5 seconds each time. With [URLs], [BaseURLs] and [Rotate],
 // hosts that cool down or cannot be reached are passed over.
 //
-// The zero value is ready. Set one on all clients that speak to the same
-// servers. It is safe for concurrent use. Its fields must not change, nor it be
-// copied, after the first use.
+// The zero value is ready to use. Set one on all clients that speak to the same
+// servers. It is safe for concurrent use. It must not be copied, and its fields
+// must not be changed, after its first use.
 type Cooldown struct {
-	// Key names what shares a cool-down with the request; "" shares with nothing.
-	// u is where the attempt goes, without user information and with its path
-	// parameters filled in. Default nil: scheme, host and port in lower case, without
-	// the port that the scheme has anyway.
-	// Servers that limit by token or by route need their own. It is logged and
-	// shared: no secrets in it. A key over 256 bytes is not shared.
+	// Key returns the key of a request: requests with the same key share a
+	// cool-down, those with "" share none. u is where the attempt goes, without user
+	// information and with its path parameters filled in. Default nil: scheme, host
+	// and port in lower case, without the scheme's default port. Servers that limit
+	// by token or by route need a Key. It must contain no secret, because it is
+	// logged, and passed to the function of [Cooldown.Share] if it has no more than
+	// 256 bytes.
 	Key func(u *url.URL, r *resty.Request) string
 
-	// Max is the longest time for which a host is left alone before one request
-	// asks again, whatever the server or another process says. A longer wait is
-	// cut. Default 0: 5 minutes.
+	// Max is the longest time that a host is left alone before one request asks
+	// again, whatever the server or another process says. A longer wait is cut to
+	// it. Default 0: 5 minutes.
 	Max time.Duration
 
 	tell  func(key string, d time.Duration)
@@ -55,7 +56,7 @@ type Cooldown struct {
 // cools down for longer than the request may wait.
 type CooldownError struct {
 	Key  string        // what cools down, see [Cooldown].Key
-	Left time.Duration // how long still
+	Left time.Duration // until the cool-down ends
 }
 
 func (e *CooldownError) Error() string {
@@ -105,10 +106,10 @@ type outage struct {
 	seen     time.Time // the last failure
 }
 
-// Hold lets key cool down for d, as told by another process; 0 ends it. It does
-// not shorten a cool-down, and reaches at most Max beyond the last moment when
-// this process was free to ask the host itself: others can slow it, but not
-// silence it.
+// Hold makes key cool down for d, as told by another process. It does not shorten a
+// cool-down, but a d of 0 or less ends it. It reaches at most Max beyond the last
+// moment when this process was free to ask the host itself: others can slow this
+// process, but not silence it.
 func (c *Cooldown) Hold(key string, d time.Duration) {
 	switch {
 	case key == "":
@@ -119,7 +120,7 @@ func (c *Cooldown) Hold(key string, d time.Duration) {
 	}
 }
 
-// Left returns for how long key still cools down, 0 if it does not.
+// Left returns the time until the cool-down of key ends, 0 if there is none.
 func (c *Cooldown) Left(key string) time.Duration {
 	if c.idle() {
 		return 0
@@ -133,14 +134,14 @@ func (c *Cooldown) Left(key string) time.Duration {
 	return 0
 }
 
-// Share has tell called with every wait that a server tells this process, cut to
-// Max, but for one that others know within a tenth (at most a second). tell must
-// not block, and may be called by many requests at once. What [Cooldown.Hold] is
-// told is not told again. Call Share before the first use.
+// Share makes c call tell with every wait that a server asks this process for, cut
+// to Max. A wait that others know already, give or take a tenth and at most a
+// second, is left out, and so are those that came by [Cooldown.Hold]. tell must not
+// block, and may be called concurrently. Call Share before the first use of c.
 func (c *Cooldown) Share(tell func(key string, d time.Duration)) { c.tell = tell }
 
-// idle reports whether nothing cools down and nothing is down, so that no key is
-// needed. It is all that an attempt costs then.
+// idle reports whether nothing cools down and nothing is down. An attempt then
+// needs no key, and no lock.
 func (c *Cooldown) idle() bool { return c == nil || c.known.Load() == 0 }
 
 // key returns the key of an attempt that goes to u; "" is one that shares with

@@ -20,7 +20,8 @@ import (
 
 const apiHost = "https://api.test"
 
-// bubble runs a test in a bubble, as the harness does, which cannot be had here.
+// bubble is harness.Bubble. The harness imports this package, so it cannot be used
+// here.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
@@ -656,7 +657,7 @@ func TestACooldownRemembersAThousandHostsUntilTheyAreOver(t *testing.T) {
 	}
 }
 
-// With the race detector; the bubble sees a goroutine that is left behind.
+// The race detector looks at this; the bubble sees a goroutine that is left behind.
 func TestACooldownIsSafeForManyAtOnce(t *testing.T) {
 	bubble(t, "two processes", func(t *testing.T) {
 		members, _ := fleet(2)

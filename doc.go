@@ -16,14 +16,14 @@
 // # Defaults
 //
 //   - 3 attempts, including the first.
-//   - Retried are the statuses 408, 425, 429 and every 5xx but 501, and errors of
-//     sending and receiving that may go away by themselves ([Transient]).
+//   - The statuses 408, 425, 429 and every 5xx but 501 are retried, and so are
+//     errors of sending and receiving that may go away by themselves ([Transient]).
 //   - GET, HEAD, OPTIONS, TRACE, PUT, DELETE and QUERY may always be repeated.
 //     Another method is repeated only if the server has not processed it
 //     (nothing was sent, or the status is one of [Options].Refused), will know
 //     it again by its Idempotency-Key, or asks for it.
 //   - The waits are random, up to 0.5 s and then up to 1 s: at most 1.5 s in all.
-//     If the server says how long to wait, it counts instead, up to a minute.
+//     If the server says how long to wait, that is the wait, up to a minute.
 //   - There is no time limit. [Options].AttemptTimeout limits one attempt,
 //     [Options].MaxElapsed and the context's deadline all of them. Resty's
 //     SetTimeout limits each attempt.
@@ -51,8 +51,8 @@
 // [Exponential], [Fibonacci], [List], [Random], [Decorrelated], or a function of
 // your own; [FullJitter], [EqualJitter] and [AddJitter] make another strategy
 // random. A wait that the server asks for (Retry-After and its relatives) takes
-// its place if the next attempt goes to the same host. A longer one than
-// [Options].MaxServerWait ends the request. A wait that would end after the
+// its place if the next attempt goes to the same host. If it is longer than
+// [Options].MaxServerWait, the request ends. A wait that would end after the
 // deadline does not begin.
 //
 // # Hooks
@@ -92,6 +92,13 @@
 //	budget := restyretry.NewBudget(0.1, 0) // one retry for ten requests
 //	o.Budget = budget
 //
+// # Cooldowns
+//
+// A [Cooldown] is shared by requests as well: when a host tells one of them to
+// wait, the others to that host wait too, first attempts included.
+//
+//	o.Cooldown = &restyretry.Cooldown{}
+//
 // # Responses and errors
 //
 // A status is not an error: after the last attempt its response comes back, with
@@ -115,14 +122,14 @@
 //
 // # Limits
 //
-// Attempts, Unless, MaxElapsed, Budget and the deadline limit every retry, whoever
-// asked for it. The middlewares of the client run for every attempt on the same
+// Attempts, Methods, Unless, MaxElapsed, Budget and the deadline limit every retry,
+// whoever asked for it. The middlewares of the client run for every attempt on the same
 // request, so they should set and not add. URLs in attempts, errors and logs have
 // no password and no query values; Resty's own log lines have the query.
 //
 // The repository has recipes, among them for token refresh, resumed downloads and
-// circuit breakers, and pages on budgets, on testing and on migrating from
-// aiohttp_retry and from Resty's own retries.
+// circuit breakers, and pages on budgets, on cooldowns, on testing and on migrating
+// from aiohttp_retry and from Resty's own retries.
 //
 // [Resty]: https://github.com/go-resty/resty
 package restyretry

@@ -14,8 +14,8 @@ import (
 	"github.com/restyretry/restyretry/internal/serverwait"
 )
 
-// How a call goes by the Cooldown of its options: it is held back before an
-// attempt, and tells what it has learned after it.
+// What a call does with the Cooldown of its options: before an attempt it may be held
+// back, and after it it reports what the host has said.
 
 // mustWait reports whether the Cooldown might hold back the attempt that has been
 // prepared.
@@ -23,12 +23,13 @@ func (c *call) mustWait() bool {
 	return c.policy.MaxServerWait > 0 && !c.policy.Cooldown.idle()
 }
 
-// holdFirst holds back the first attempt. Resty holds locks meanwhile, so that it
-// must not be waited here: anybody who registers a callback would stop the whole
-// client. An error makes Resty ask condition, without locks, and then begin again.
+// holdFirst holds back the first attempt. Resty holds locks meanwhile, so it must not
+// wait here: anyone who registers a callback would stop the whole client. Instead it
+// returns a heldError, which makes Resty call condition, without locks. That waits,
+// and then Resty begins again.
 //
-// Conditions that are asked before ours, and hooks after it, would get a nil
-// response for this. Requests that have such wait here all the same.
+// Conditions that are called before ours, and hooks after it, would get a nil response
+// for the heldError. A request that has any of these waits here all the same.
 func (c *call) holdFirst() error {
 	c.current.stage = ready
 	limit, deadline := c.patience()
@@ -51,8 +52,8 @@ func (e *heldError) Error() string {
 	return fmt.Sprintf("restyretry: %q may cool down: the request waits before it is sent", e.call.coolKey())
 }
 
-// awaitFirst waits until the first attempt may be sent, or knows that it may not.
-// Resty is to begin it again in either case.
+// awaitFirst waits until the first attempt may be sent, or is refused. In either case
+// it returns true, and Resty begins the attempt again: that returns the refusal.
 func (c *call) awaitFirst() bool {
 	c.current.refusal = c.hold()
 	c.request.Attempt-- // Resty counts attempts
@@ -89,8 +90,8 @@ type brokenOff struct{ error }
 
 func (e brokenOff) Unwrap() error { return e.error }
 
-// patience is for how long the call may still be held back, and when the attempt
-// must have begun.
+// patience returns how long the call may still be held back, and the time by which the
+// attempt must have begun, zero for none.
 func (c *call) patience() (limit time.Duration, deadline time.Time) {
 	limit = c.policy.MaxServerWait
 	for _, a := range c.attempts {
@@ -146,7 +147,7 @@ func (c *call) tellCooldown() {
 	}
 }
 
-// coolingWait is the wait by which an answer begins a cool-down, or 0.
+// coolingWait returns the wait with which resp begins a cool-down, or 0.
 func coolingWait(resp *resty.Response) time.Duration {
 	if resp == nil {
 		return 0

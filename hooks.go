@@ -17,7 +17,7 @@ import (
 type Attempt struct {
 	// Number is the number of the attempt, from 1.
 	Number int
-	// Max is Options.Attempts, the number of attempts that the request may have.
+	// Max is [Options].Attempts, the number of attempts that the request may have.
 	Max int
 	// Method is the method that was sent; a redirect may have changed it later.
 	Method string
@@ -36,11 +36,11 @@ type Attempt struct {
 	// response had been read (or its header, with SetDoNotParseResponse).
 	Start time.Time
 	Took  time.Duration
-	// Wait is the time from the end of this attempt to the next. The last attempt
-	// has one only if it was to be followed by another that was not sent.
+	// Wait is the time from the end of this attempt to the next, without its Held.
+	// The last attempt has one only if a retry was decided on but not sent.
 	Wait time.Duration
-	// Held is how long a Cooldown has held the attempt back before it was sent. It
-	// is no part of Took.
+	// Held is how long a Cooldown has held the attempt back before it was sent. Took
+	// does not include it.
 	Held time.Duration
 	// Reason is why the attempt was followed by another, or why it was not. It is
 	// empty until that is decided.
@@ -100,19 +100,19 @@ const (
 )
 
 // Hooks are callbacks around the attempts of a request. Each may be nil. They
-// run in the goroutine of the request. OnAttempt must not register callbacks
-// on the client: Resty holds its locks around the first attempt's.
+// run in the goroutine of the request. OnAttempt must not register callbacks on
+// the client: Resty holds a lock while the first one of a request runs.
 type Hooks struct {
 	// OnAttempt runs before every attempt, including the first, and may change
 	// a.Request: method, URL, headers, parameters, body, credentials. Every
 	// attempt begins with the request as it was before the first OnAttempt, so
 	// changes do not pile up. Changes to Result, Error and multipart readers have
 	// no effect on later attempts. An error ends the request before this attempt
-	// is sent; the response of the attempt before it is returned with the error.
+	// is sent; the response of the previous attempt is returned with the error.
 	//
 	// If the server has asked for a wait, OnAttempt runs before that wait, since
-	// it may send the attempt to another host, and the request may end then
-	// without it. What must be fresh, such as a signature, belongs in PreRequest.
+	// it may send the attempt to another host; the request may then end without
+	// the attempt. What must be fresh, such as a signature, belongs in PreRequest.
 	// Every OnAttempt without an error is followed by one OnRetry or OnDone.
 	OnAttempt func(a Attempt) error
 
@@ -121,9 +121,9 @@ type Hooks struct {
 	// a.Number+1. Changes to a.Request stay for all later attempts.
 	OnRetry func(a Attempt)
 
-	// OnDone runs once for every request, with its last attempt. That may be one
-	// that OnRetry was called with, if the next was not sent; its Reason is
-	// another now. It does not run for a request that was refused before the
+	// OnDone runs once for every request, with its last attempt. If a retry was
+	// decided on but not sent, that is an attempt that OnRetry has seen, with
+	// another Reason. OnDone does not run for a request that was refused before the
 	// plugin saw it, by Resty or by a middleware registered before Install.
 	OnDone func(a Attempt)
 }

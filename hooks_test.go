@@ -41,8 +41,8 @@ var preparations = map[string]func(*resty.Request){
 	},
 }
 
-// However few or many attempts a request has, and wherever they are kept, the
-// history has all of them with everything.
+// The history has every attempt with all its fields, whether there is one attempt or
+// many.
 func TestTheHistoryHasEveryAttemptInFull(t *testing.T) {
 	lost := harness.Fails(io.ErrUnexpectedEOF)
 	for story, scripts := range map[string][]harness.Script{
@@ -344,7 +344,7 @@ func TestOnDoneIsToldOfAPanic(t *testing.T) {
 	}
 }
 
-// OnDone does not depend on it.
+// OnDone does not depend on an OnAfterResponse.
 func TestOnAfterResponseRunsForEveryResponse(t *testing.T) {
 	for want, script := range map[int]harness.Script{
 		3: harness.Statuses(503), 2: harness.Each(harness.Says(503), harness.Fails(io.EOF), harness.Says(503)),

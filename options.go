@@ -23,8 +23,8 @@ const maxAttempts = 100
 // function wins, assignment replaces, append adds, and an explicit zero is a
 // value.
 //
-// The limits (Attempts, Methods, Unless, MaxElapsed, the deadline of the
-// request's context) apply to every retry, whatever asked for it.
+// The limits (Attempts, Methods, Unless, MaxElapsed, Budget, the deadline of the
+// request's context) apply to every retry, whoever asked for it.
 type Options struct {
 	// Attempts is the number of total attempts, including the first: 1 to 100.
 	// Default 3, or RetryCount+1 if the client had a RetryCount at Install.
@@ -42,11 +42,11 @@ type Options struct {
 
 	// Refused are the statuses by which a server says that it has not acted on
 	// the request, 100 to 599: any method may be sent again after them, if
-	// something asks for a retry. They ask for none themselves; see Statuses and
-	// RetryIf. Default 401, 407, 421, 425 and 429.
+	// something else asks for a retry, such as Statuses or RetryIf. Default 401,
+	// 407, 421, 425 and 429.
 	Refused []int
 
-	// Statuses are retried, 100 to 599, in addition to those of ServerErrors.
+	// Statuses are the statuses to retry, 100 to 599, besides those of ServerErrors.
 	// Default 408, 425 and 429.
 	Statuses []int
 
@@ -55,19 +55,19 @@ type Options struct {
 
 	// Errors reports whether an error of sending the request or receiving the
 	// response is retried. Default [Transient]; nil retries none. It is not
-	// called when the caller's context has ended, for a request that was never
-	// sent, or for a failure after the response was received in full (decoding,
-	// OnAfterResponse). RetryIf is called for the last of these.
+	// called when the caller's context has ended, for a request that failed before
+	// the transport got it, or for a failure after the response was received in
+	// full (decoding, OnAfterResponse). RetryIf is called for the last of these.
 	Errors func(error) bool
 
 	// RetryIf reports whether to retry an attempt that nothing else retries, such
-	// as a 200 that says "pending". Default nil. It is the
+	// as a 200 that says "pending". Default nil: none. It is the
 	// evaluate_response_callback of aiohttp_retry with the opposite sense: true
 	// means again.
 	RetryIf func(Attempt) bool
 
 	// Unless reports whether to refuse a retry that would otherwise happen.
-	// Default nil.
+	// Default nil: it refuses none.
 	Unless func(Attempt) bool
 
 	// Wait is the time from a failed attempt to the next. Default
@@ -84,7 +84,7 @@ type Options struct {
 	MaxServerWait time.Duration
 
 	// Cooldown keeps requests, first attempts included, from a host that has told
-	// one of them to wait. Default nil: each request finds out for itself.
+	// one of them to wait. Default nil: no request learns from another.
 	Cooldown *Cooldown
 
 	// Budget limits the retries of all requests together. Default nil: no limit.
@@ -107,7 +107,8 @@ type Options struct {
 	// MaxReplay is the number of bytes of a one-shot reader (an io.Reader that is
 	// no file, buffer or the like) that are recorded while it is sent, so that it
 	// can be sent again. A longer body is sent once, in full, and not retried.
-	// Default 1 MiB.
+	// With Resty's SetContentLength, which needs the length first, the whole reader
+	// is recorded. Default 1 MiB.
 	MaxReplay int64
 
 	// IdempotencyHeader names a header field, such as Idempotency-Key, that is set
@@ -136,8 +137,9 @@ type Options struct {
 	// before it is sent: the place to sign. Default nil.
 	PreRequest resty.PreRequestHook
 
-	// Rand returns the random numbers of the strategies, in [0, 1). It must be safe
-	// for concurrent use. Default nil: math/rand/v2.
+	// Rand returns the random numbers of the waits, in [0, 1): those of strategies,
+	// and those that are added to a server's wait. It must be safe for concurrent
+	// use. Default nil: math/rand/v2.
 	Rand func() float64
 }
 
@@ -146,9 +148,10 @@ func Off(o *Options) { o.Attempts = 1 }
 
 // AiohttpRetry sets the defaults that Python's aiohttp_retry 2.9.1 documents: 3
 // attempts, every method it knows, every 5xx, every transport error, waits of
-// 0.1 s doubling to 30 s without jitter. (Its code retries no error by default,
-// and waits 0.2 s first.) 501 is in Statuses, since ServerErrors leaves it out.
-// It repeats requests that are not idempotent: an order may be placed twice.
+// 0.1 s doubling to 30 s without jitter, whatever the server asks for. (Its code
+// retries no error by default, and waits 0.2 s first.) 501 is in Statuses, since
+// ServerErrors leaves it out. Requests that are not idempotent are repeated: an
+// order may be placed twice.
 func AiohttpRetry(o *Options) {
 	o.Attempts = 3
 	o.Methods = []string{
@@ -329,9 +332,9 @@ func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error)
 }
 
 // With returns a context that changes the options of the requests made with it.
-// Nested calls add up, the innermost last. Invalid options are the error of the
-// request, before anything is sent. The functions do not run for every request:
-// the result is cached in the context for the next one on the same client.
+// Nested calls add up, the innermost last. An invalid option is an error of the
+// request, which is not sent then. The functions do not run for every request: the
+// context keeps the result for the next request on the same client.
 func With(ctx context.Context, opts ...func(*Options)) context.Context {
 	if outer, ok := ctx.Value(overridesKey{}).(*overrides); ok {
 		opts = append(slices.Clip(outer.changes), opts...)

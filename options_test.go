@@ -381,8 +381,9 @@ func TestMethodsThatAreRetried(t *testing.T) {
 	}
 }
 
-// A server that has refused a request has not acted on it, so any method may be
-// sent again. What asks for the retry is another question.
+// A server that has refused a request has not acted on it, so any method may be sent
+// again if something asks for it. A 503 by default is no refusal: the POST is not
+// repeated.
 func TestARefusedPOSTIsSentAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

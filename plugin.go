@@ -59,10 +59,10 @@ func Install(client *resty.Client, opts ...func(*Options)) (*Plugin, error) {
 	return p, nil
 }
 
-// Update changes the options of the client, and of its clones, while requests
-// run; those that have been sent keep what they have. It changes nothing if it
-// returns an error: that an option is wrong, or that another Install has replaced
-// the plugin on the client.
+// Update changes the options of the client, and of its clones. It may be called
+// while requests run; those keep the options that they began with. It changes
+// nothing if it returns an error: an option is invalid, or another Install has
+// replaced the plugin on the client.
 func (p *Plugin) Update(opts ...func(*Options)) error {
 	if pluginOf(p.client) != p {
 		return errors.New("restyretry: this plugin is no longer on its client: another Install has replaced it (update the plugin that it returned), or the client's RetryAfter was changed")

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Stats are counts since Install.
+// Stats are the counts of a client and its clones since Install.
 type Stats struct {
 	Requests  uint64            // requests that ended
 	Attempts  uint64            // attempts that were sent
@@ -15,7 +15,7 @@ type Stats struct {
 	GivenUp   map[Reason]uint64 // requests that did not succeed, by the reason of the last attempt
 	Waited    time.Duration     // time between the attempts; a cancelled wait counts in full
 	Held      uint64            // attempts that a Cooldown held back
-	HeldFor   time.Duration     // how long
+	HeldFor   time.Duration     // how long, in all
 }
 
 // Stats returns the counts so far.

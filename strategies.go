@@ -11,8 +11,8 @@ import (
 //
 // A strategy keeps no state: its answer depends on the attempt alone, and one
 // value may serve any number of requests at once. Any function of this type
-// will do; it may look at a.Response or a.Err to decide. A negative answer
-// counts as zero.
+// will do; it may look at a.Response or a.Err to decide. A negative result
+// counts as 0.
 type Strategy func(a Attempt) time.Duration
 
 // Constant waits d after every attempt.
@@ -22,8 +22,7 @@ func Constant(d time.Duration) Strategy {
 }
 
 // Linear waits step, 2·step, 3·step … and never longer than limit. A limit of 0
-// or less is none.
-// Linear(1s, 3s): 1 2 3 3 s.
+// or less is no limit. Linear(1s, 3s): 1 2 3 3 s.
 func Linear(step, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
 		return scale(step, float64(a.Number), limit)
@@ -31,7 +30,8 @@ func Linear(step, limit time.Duration) Strategy {
 }
 
 // Exponential waits base and then twice as long each time, never longer than
-// limit. A limit of 0 or less is none. Exponential(100ms, 30s): 0.1 0.2 0.4 0.8 1.6 3.2 6.4 12.8 25.6 30 s.
+// limit. A limit of 0 or less is no limit.
+// Exponential(100ms, 30s): 0.1 0.2 0.4 0.8 1.6 3.2 6.4 12.8 25.6 30 s.
 func Exponential(base, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
 		return scale(base, math.Ldexp(1, a.Number-1), limit)
@@ -39,8 +39,7 @@ func Exponential(base, limit time.Duration) Strategy {
 }
 
 // Fibonacci waits unit times 1, 2, 3, 5, 8 … and never longer than limit. A limit
-// of 0 or less is none.
-// Fibonacci(2s, 60s): 2 4 6 10 16 26 42 60 60 s.
+// of 0 or less is no limit. Fibonacci(2s, 60s): 2 4 6 10 16 26 42 60 60 s.
 func Fibonacci(unit, limit time.Duration) Strategy {
 	return func(a Attempt) time.Duration {
 		current, next := 1.0, 2.0
@@ -51,8 +50,8 @@ func Fibonacci(unit, limit time.Duration) Strategy {
 	}
 }
 
-// List waits the given times in turn; the last one repeats.
-// List(a, b, c): a b c c c. Without any value there is no wait.
+// List waits the given times in turn; the last one repeats. List(a, b, c): a b c c.
+// Without any value there is no wait.
 func List(waits ...time.Duration) Strategy {
 	waits = slices.Clone(waits)
 	return func(a Attempt) time.Duration {
@@ -63,16 +62,16 @@ func List(waits ...time.Duration) Strategy {
 	}
 }
 
-// Random waits anything from shortest to longest, evenly spread.
+// Random waits a random time from shortest to longest, uniformly distributed.
 func Random(shortest, longest time.Duration) Strategy {
 	return func(a Attempt) time.Duration { return between(a, shortest, longest) }
 }
 
-// Decorrelated waits anything from base to three times the wait before it,
-// never longer than limit (0 or less: none): the "decorrelated jitter" of
+// Decorrelated waits a random time from base to three times the wait before it,
+// never longer than limit (0 or less: no limit): the "decorrelated jitter" of
 // https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
-// The waits before it are drawn anew, so that the strategy needs no memory and
-// every wait has the same distribution as in AWS's formula.
+// It draws the waits before it anew each time, so it needs no memory, and every
+// wait has the same distribution as in AWS's formula.
 func Decorrelated(base, limit time.Duration) Strategy {
 	limit = orForever(limit)
 	return func(a Attempt) time.Duration {
@@ -84,8 +83,8 @@ func Decorrelated(base, limit time.Duration) Strategy {
 	}
 }
 
-// FullJitter waits anything from nothing to what s says, evenly spread. It
-// spreads a crowd of clients best and is the default. Of nil it is nil.
+// FullJitter waits a random time from 0 to what s says, uniformly distributed. It
+// spreads many clients best; the default Wait has it. FullJitter(nil) is nil.
 func FullJitter(s Strategy) Strategy {
 	if s == nil {
 		return nil
@@ -93,8 +92,8 @@ func FullJitter(s Strategy) Strategy {
 	return func(a Attempt) time.Duration { return between(a, 0, s(a)) }
 }
 
-// EqualJitter waits half of what s says and anything up to the other half. Of nil
-// it is nil.
+// EqualJitter waits a random time from half of what s says to all of it.
+// EqualJitter(nil) is nil.
 func EqualJitter(s Strategy) Strategy {
 	if s == nil {
 		return nil
@@ -105,9 +104,9 @@ func EqualJitter(s Strategy) Strategy {
 	}
 }
 
-// AddJitter waits what s says and up to extra more, but never longer than
-// limit (0 or less: none). It is the JitterRetry of aiohttp_retry, which has no
-// such limit. Of nil it is nil.
+// AddJitter waits what s says and a random time up to extra more, but never longer
+// than limit (0 or less: no limit). It is the JitterRetry of aiohttp_retry, which
+// has no such limit. AddJitter(nil, …) is nil.
 func AddJitter(s Strategy, extra, limit time.Duration) Strategy {
 	if s == nil {
 		return nil
@@ -122,7 +121,7 @@ func AddJitter(s Strategy, extra, limit time.Duration) Strategy {
 	}
 }
 
-// orForever is a limit, or the longest wait there is where it is 0 or less.
+// orForever returns limit, or the longest duration if limit is 0 or less.
 func orForever(limit time.Duration) time.Duration {
 	if limit <= 0 {
 		return math.MaxInt64
@@ -144,8 +143,8 @@ func scale(d time.Duration, factor float64, limit time.Duration) time.Duration {
 	}
 }
 
-// between draws from low to high; low where high is below it, and never less
-// than zero.
+// between draws a wait from low to high. It is low if high is below that, and never
+// less than 0.
 func between(a Attempt, low, high time.Duration) time.Duration {
 	low = max(low, 0)
 	if high <= low {

@@ -20,7 +20,8 @@ import (
 // place of the URL that the request was given (a.Request.URL), so it may be
 // relative to the client's base URL and have path parameters in it; Resty adds
 // the query parameters and the Host header afterwards, for each attempt. An
-// error stops the request before this attempt is sent.
+// error stops the request before this attempt is sent. Like OnAttempt, URL must not
+// register callbacks on the client.
 //
 // A request that carries credentials (an Authorization or Cookie header, an
 // auth token, basic auth) is never moved from https to http: that is an error
@@ -29,7 +30,7 @@ type Target interface {
 	URL(a Attempt) (string, error)
 }
 
-// TargetFunc is a function as a [Target].
+// A TargetFunc is a function that is a [Target].
 type TargetFunc func(a Attempt) (string, error)
 
 // URL calls f.
@@ -52,7 +53,7 @@ func URLs(urls ...string) Target { return urlList(slices.Clone(urls)) }
 func BaseURLs(bases ...string) Target { return baseList(slices.Clone(bases)) }
 
 // Rotate is like [BaseURLs], but each request begins one further in the list
-// than the request before it, and after the last comes the first. One value
+// than the request before it, and the first base URL follows the last. One value
 // may be shared by many clients and goroutines.
 func Rotate(bases ...string) Target { return &rotation{baseList: slices.Clone(bases)} }
 
@@ -264,9 +265,8 @@ func hasCredentials(c *resty.Client, h http.Header) bool {
 	return hasField(h, "Authorization") || hasField(h, "Cookie") || hasField(h, c.HeaderAuthorizationKey)
 }
 
-// hostKey is what two URLs for the same server have in common: scheme, host and
-// port in lower case, without the scheme's own port. It is "" where there is no
-// host.
+// hostKey is equal for two URLs of the same server: scheme, host and port in lower
+// case, without the scheme's default port. It is "" for a URL without a host.
 func hostKey(u *url.URL) string {
 	if u == nil || u.Host == "" {
 		return ""

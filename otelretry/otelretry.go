@@ -5,16 +5,15 @@
 //	plugin, err := restyretry.Install(client, observe)
 //
 // Names and attributes are those of the semantic conventions for HTTP, version
-// 1.43.0, and names that begin with "restyretry." where they have none. The
-// README beside this file lists them.
+// 1.43.0, or begin with "restyretry." if the conventions have none. The README of
+// the module lists them.
 //
 // # Together with otelhttp
 //
-// The client may have a transport of otelhttp's. Its client span then hangs
-// below the span of the attempt, and the server sees the innermost of the two,
-// since the transport injects its own context over ours. It records
-// http.client.request.duration as well: give it a meter provider that does
-// nothing, or there are two of them under two scopes.
+// The client may have a transport of otelhttp. Its client span is then a child of
+// the attempt's span, and the parent of the server's, because otelhttp injects its
+// context last. It records http.client.request.duration as well: give it a no-op
+// meter provider, or the metric is recorded twice, under two scopes.
 package otelretry
 
 import (
@@ -50,22 +49,21 @@ type Options struct {
 	Propagator propagation.TextMapPropagator
 }
 
-// New returns an option for [restyretry.Install], to be used on as many clients
-// as you like, once on each. It adds to Hooks, and it wraps the PreRequest that
-// it finds: so it comes after an option that sets PreRequest. A later option
-// that assigns PreRequest or Hooks takes the telemetry away.
+// New returns an option for [restyretry.Install]. It may be used on any number of
+// clients, once on each. It adds to Hooks, and it wraps the PreRequest that it
+// finds, so it must come after an option that sets PreRequest. A later option that
+// assigns PreRequest or Hooks removes the telemetry.
 //
 // An attempt is a client span from right before it is sent until its response
 // has been read (or its header, with SetDoNotParseResponse), so neither the
 // wait nor a rate limiter is inside. The span is a child of the one in the
-// context of the request.
-// Redirects that net/http follows belong to the attempt; they do not count in
+// context of the request. Redirects that net/http follows belong to the attempt; they do not count in
 // http.request.resend_count. The end of a request that no attempt can show (it
 // was cancelled during a wait, or the next attempt could not be sent) is an
 // event of the caller's span.
 //
-// The error says which of opts is nil, or what the meter provider does not like
-// of an instrument.
+// The error says that one of opts or of its providers is nil, or is the meter
+// provider's.
 func New(opts ...func(*Options)) (func(*restyretry.Options), error) {
 	o := Options{
 		TracerProvider: otel.GetTracerProvider(),

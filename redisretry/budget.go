@@ -13,18 +13,17 @@ const (
 	reportEvery = time.Second
 )
 
-// Budget makes b a part of the fleet's budget of that name. The ratio is then
-// that of all requests of the fleet, and perSecond is for all its processes
-// together, so give every process the same two. Call it once for b, and for one
-// fleet.
+// Budget makes b a part of the fleet's budget of that name. Its ratio then applies to
+// the requests of the whole fleet, and its perSecond to all processes together, so
+// give every process the same two. Call it once for b, and on one fleet only.
 //
-// Once a second a process that had requests reports them, and gets leave for a
-// number of retries. There are more for those that wanted some in the second
-// before, so a few processes that have all the failures get what the others do
-// not need. No retry waits for Redis. Leave lasts for 10 seconds; then b goes by
-// its own counts, as after Close.
+// Once a second a process that had requests reports them, and is granted a number
+// of retries. Those that wanted some in the second before are granted more, so a
+// few processes that have all the failures get what the others do not need. No
+// retry waits for Redis. A grant lasts for 10 seconds; then b goes by its own
+// counts, as after Close.
 //
-// Several Budgets of one name are one budget, in one process too.
+// Several Budgets of one name are one budget, even in one process.
 func (f *Fleet) Budget(name string, b *restyretry.Budget) {
 	m := &member{fleet: f, budget: b, key: "restyretry:{" + f.name + "}:budget:" + name}
 	m.ratio, m.perSecond = b.Limits()

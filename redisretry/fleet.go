@@ -1,16 +1,16 @@
-// Package redisretry makes many processes behave as one client towards servers
-// that say wait or are down. It shares, over Redis, what a [restyretry.Cooldown]
-// has been told and what a [restyretry.Budget] has counted.
+// Package redisretry makes many processes behave as one client of servers that ask
+// for a wait or fail. It shares, over Redis, what a [restyretry.Cooldown] has been
+// told and what a [restyretry.Budget] has counted.
 //
 //	fleet, err := redisretry.Join(redisClient, "orders")
 //	fleet.Cooldown(cooldown)
 //	fleet.Budget("payments", budget)
 //
-// Redis is never in the way of a request: no request waits for it, and none
-// fails because of it. What the others say is in memory before it is needed, and
-// while Redis is down, slow, full or read-only every process goes by what it
-// knows itself. That is logged once a minute by [slog.Default]. The README beside
-// this file says what happens in each fault, and which commands are used.
+// No request waits for Redis, and none fails because of it. What the others say is
+// in memory before it is needed, and while Redis is down, slow, full or read-only
+// every process goes by what it knows itself. That is logged by [slog.Default], at
+// most once a minute. The README of the module says what happens in each fault, and
+// which commands a user needs.
 package redisretry
 
 import (
@@ -57,16 +57,17 @@ type Fleet struct {
 	warned    time.Time
 }
 
-// Join makes this process a member of the fleet called name, over a client that
-// the caller goes on using, and closes after the fleet. It returns at once, and
-// does so without Redis too: the process then joins as soon as there is one.
+// Join makes this process a member of the fleet called name. The caller may go on
+// using client, and must close the fleet before it closes the client. Join returns
+// at once, even without Redis: the process then joins as soon as it can be reached.
 //
-// The error is of a nil client, or of a name that is not 1 to 128 bytes of
-// letters, digits, punctuation and symbols without braces.
+// It is an error if client is nil, or if name is not 1 to 128 bytes of letters,
+// digits, punctuation and symbols other than braces.
 //
-// The fleet has a connection of its own that listens, and uses one or two of the
-// client's pool now and then. A command takes up to a second, or up to the
-// client's own timeouts unless ContextTimeoutEnabled is set in its options.
+// The fleet has a connection of its own that listens, and now and then uses one or
+// two of the client's pool. A command takes a second at most if ContextTimeoutEnabled
+// is set in the client's options, and otherwise as long as the client's own timeouts
+// allow.
 func Join(client redis.UniversalClient, name string) (*Fleet, error) {
 	if client == nil {
 		return nil, errors.New("redisretry: the client is nil")
@@ -94,12 +95,12 @@ func isName(name string) bool {
 	})
 }
 
-// Cooldown has c share what servers tell it with the fleet. Call it before c's
-// first use, once, and for one fleet.
+// Cooldown makes c share with the fleet what servers tell it. Call it once for c,
+// before its first use, and on one fleet only.
 //
 // Several Cooldowns of a fleet, in one process or in many, are one: what one of
 // them is told, all of them hear, and a key means the same in each. To keep two
-// apart let their Key functions return different keys, or join two fleets.
+// apart, let their Key functions return different keys, or join two fleets.
 func (f *Fleet) Cooldown(c *restyretry.Cooldown) {
 	c.Share(func(key string, d time.Duration) { f.tell(c, key, d) })
 	f.mu.Lock()
@@ -112,10 +113,10 @@ func (f *Fleet) Cooldown(c *restyretry.Cooldown) {
 // nothing has to wait for it.
 func (f *Fleet) Connected() bool { return f.connected.Load() }
 
-// Close leaves the fleet. Cooldowns and Budgets go on by themselves, with what
-// they know. It waits until the goroutines and the connection of f are gone, but
-// at most a second where Redis does not answer; then they end with the client's
-// own timeouts. More calls do nothing.
+// Close leaves the fleet. Cooldowns and Budgets go on by themselves, with what they
+// know. Close waits until the goroutines and the connection of f have ended, but at
+// most a second; if Redis does not answer they end later, by the client's own
+// timeouts. Further calls do nothing.
 func (f *Fleet) Close() {
 	f.leave()
 	gone := make(chan struct{})

@@ -5,7 +5,7 @@ import "github.com/redis/go-redis/v9"
 // The scripts go by the clock of Redis, and by times from now: the clocks of the
 // processes do not matter. Each uses one key.
 
-// announceScript has a key cool down, unless that is known.
+// announceScript makes a key cool down and publishes that, unless it is known already.
 var announceScript = redis.NewScript(`
 -- KEYS[1]  sorted set of what cools down: key -> end in ms; also the channel
 -- ARGV     key, for how many ms

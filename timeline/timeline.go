@@ -1,6 +1,6 @@
-// Package timeline writes a page for the browser that shows what became of the
-// requests of a restyretry client: every attempt, every wait, and why. The page
-// is one HTML file without scripts, and asks the network for nothing.
+// Package timeline writes an HTML page that shows what became of the requests of a
+// restyretry client: every attempt, every wait, and why. The page is one file
+// without scripts, and loads nothing from the network.
 //
 // A [Recorder] collects the requests of a client, and serves the page:
 //
@@ -9,7 +9,7 @@
 //	...
 //	http.Handle("/debug/timeline", &recorder)
 //
-// [Write] writes a page of chosen requests, and [Of] makes one of them from the
+// [Write] writes a page of chosen requests, and [Of] makes a [Request] for it from the
 // history of a Resty request.
 package timeline
 
@@ -33,10 +33,10 @@ func Write(w io.Writer, requests ...Request) error {
 
 // A Request is a request with all its attempts.
 type Request struct {
-	// Name and About introduce the request on the page. Default: method and URL
-	// of its first attempt, and nothing.
+	// Name and About introduce the request on the page. Default: Name is the
+	// method and URL of its first attempt, and About is empty.
 	Name, About string
-	// Attempts are those that restyretry.History returns.
+	// Attempts are those of [restyretry.History].
 	Attempts []restyretry.Attempt
 	// Deadline is that of the caller's context. Default zero: it had none.
 	Deadline time.Time
@@ -46,8 +46,9 @@ type Request struct {
 }
 
 // Of returns what the page shows of a request that has just ended. Its attempts
-// have no Request, and their responses have nothing but status and header, so
-// that it may be kept without the bodies.
+// have no Request, and their responses have nothing but status and header, so it
+// may be kept for long. The header may have secrets, such as cookies, which the page
+// does not show.
 func Of(r *resty.Request) Request {
 	shown, _ := r.Context().Value(nameKey{}).(Request)
 	shown.Attempts = restyretry.History(r)
@@ -78,16 +79,16 @@ func Named(ctx context.Context, name, about string) context.Context {
 // A Recorder keeps the latest requests of the clients that record in it. The
 // zero value is ready to use. It must not be copied after its first use.
 type Recorder struct {
-	// Limit is the number of requests that are kept. Default 0: 100.
+	// Limit is the number of requests that are kept, the latest ones. Default 0: 100.
 	Limit int
 
 	mu   sync.Mutex
 	kept []Request
 }
 
-// Record is an option that records requests when they end. Give it to Install
-// for all requests of a client, or to With for single ones; but not to both, or
-// these are there twice. An option that replaces Hooks comes before it.
+// Record is an option that records requests when they end. Give it to Install for
+// all requests of a client, or to With for single ones, but not to both, or those
+// are recorded twice. An option that replaces Hooks must come before it.
 func (r *Recorder) Record(o *restyretry.Options) {
 	o.Hooks = append(o.Hooks, restyretry.Hooks{OnDone: r.keep})
 }

@@ -1,5 +1,5 @@
-// Breaker puts a circuit breaker in front of every attempt: while a server is
-// down, requests end at once, without asking it.
+// Breaker puts a circuit breaker in front of every attempt: while a server is down,
+// requests end at once, and nothing is sent to it.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Cooldown shows what requests learn from each other about the hosts they go to:
-// 50 workers at an API with a rate limit, and a list of hosts whose first is
-// dead, each without a Cooldown and with one.
+// Cooldown shows what requests learn from each other about the hosts they go to: 50
+// workers use an API with a rate limit, and requests go to a list of hosts whose
+// first is dead, each without a Cooldown and with one.
 package main
 
 import (
@@ -156,7 +156,7 @@ func listen(server *httptest.Server, address string) (err error) {
 	return err
 }
 
-// A limitedAPI answers so many requests in each second, and refuses the others.
+// A limitedAPI answers quota requests in each second, and refuses the others.
 type limitedAPI struct {
 	quota int
 

@@ -1,6 +1,6 @@
-// Failover sends requests past a region that is down, in the three ways there
-// are: a list of URLs for one request, a list of base URLs for all requests,
-// and base URLs that share the load.
+// Failover sends requests past a region that is down, in three ways: with base URLs
+// for all requests, with a list of URLs for one request, and with base URLs that
+// share the load.
 package main
 
 import (

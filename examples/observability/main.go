@@ -1,5 +1,5 @@
-// Observability shows retries on a dashboard: a client with OpenTelemetry and
-// Prometheus works against a flaky server for some seconds, then the program
+// Observability shows retries as metrics and as a trace: a client with OpenTelemetry
+// and Prometheus sends requests to a flaky server for some seconds, then the program
 // prints what the /metrics page says, and one request as a trace.
 package main
 

@@ -27,7 +27,7 @@ type Body struct {
 type Source int
 
 const (
-	Memory  Source = iota // a middleware can see it
+	Memory  Source = iota // bytes or text, which a middleware can see
 	Places                // it can be read at several places at once, as a file can
 	OneShot               // it can be read only once
 	Encoded               // Resty encodes it
@@ -45,8 +45,8 @@ type Document struct {
 	Text string `json:"text"`
 }
 
-// Bodies are all the kinds of bodies there are, or those of these sources. Some
-// have been read in part.
+// Bodies returns all kinds of bodies, or those of the given sources. Some have been
+// read in part.
 func Bodies(of ...Source) []Body {
 	const skipped = "skipped"
 	given := func(name string, of Source, make func(t testing.TB, text string) any) Body {
@@ -118,7 +118,8 @@ func Bodies(of ...Source) []Body {
 	return slices.DeleteFunc(all, func(b Body) bool { return len(of) > 0 && !slices.Contains(of, b.Of) })
 }
 
-// Plain is what Resty alone sends for a body, as [Canonical] has it.
+// Plain returns what Resty without the plugin sends for a body, in the form of
+// [Canonical].
 func (b Body) Plain(t testing.TB, text string) string {
 	t.Helper()
 	c := Mock(Statuses(200))
@@ -131,8 +132,8 @@ func (b Body) Plain(t testing.TB, text string) string {
 	return Canonical(call.Sent[0].Header, call.Sent[0].Body)
 }
 
-// Canonical is a body with the header fields that Resty derives from it. The
-// boundary of multipart data, which is random, is always the same.
+// Canonical returns a body after the header fields that Resty derives from it. The
+// boundary of multipart data, which is random, is replaced by a constant.
 func Canonical(h http.Header, body string) string {
 	text := fmt.Sprintf("Content-Type: %s\nAccept: %s\n\n%s", h.Get("Content-Type"), h.Get("Accept"), body)
 	if _, params, err := mime.ParseMediaType(h.Get("Content-Type")); err == nil && params["boundary"] != "" {
@@ -141,8 +142,8 @@ func Canonical(h http.Header, body string) string {
 	return text
 }
 
-// WantEach wants so many requests sent, each of which is this one as [Canonical]
-// has it. Other than in [Call.Want], an attempt may send several or none.
+// WantEach wants n requests sent, each equal to want in the form of [Canonical].
+// Unlike in [Call.Want], an attempt may send several requests or none.
 func (c *Call) WantEach(t testing.TB, n int, want string) *Call {
 	t.Helper()
 	Equal(t, "requests sent", len(c.Sent), n)
@@ -160,7 +161,7 @@ func SameText(t testing.TB, what, got, want string) {
 	}
 }
 
-// Text returns n letters of which no two places look alike.
+// Text returns n random letters, always the same ones.
 func Text(n int) string {
 	text := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(text)
@@ -170,10 +171,10 @@ func Text(n int) string {
 	return string(text)
 }
 
-// Stream returns a reader that can only be read, once.
+// Stream returns a one-shot reader: it has a Read method and no other.
 func Stream(text string) io.Reader { return struct{ io.Reader }{strings.NewReader(text)} }
 
-// Pipe returns the end of a pipe.
+// Pipe returns the end of a pipe into which text is written.
 func Pipe(text string) io.Reader {
 	r, w := io.Pipe()
 	go func() {
@@ -183,8 +184,8 @@ func Pipe(text string) io.Reader {
 	return r
 }
 
-// File returns an open file that stands before text. It is closed when the test
-// ends.
+// File returns an open file whose position is before text. It is closed when the
+// test ends.
 func File(t testing.TB, text string) *os.File {
 	t.Helper()
 	const skipped = "skipped"

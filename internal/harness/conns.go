@@ -17,9 +17,10 @@ func Conns(t testing.TB, conns ...[]string) Script {
 	return func(_ int, r *http.Request) (*http.Response, error) { return transport.RoundTrip(r) }
 }
 
-// Transport is net/http's, on connections that work in a bubble. Each is a list of
-// what the server writes after one request after the other, before it closes. One
-// that is nil is refused, and one that is empty never answers. The last repeats.
+// Transport returns a transport of net/http's over pipes, which work in a bubble.
+// Each connection is the list of what the server writes, one text after each request,
+// before it closes the connection. A nil connection is refused, an empty one never
+// answers. The last one repeats.
 func Transport(t testing.TB, conns ...[]string) *http.Transport {
 	var n atomic.Int32
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {

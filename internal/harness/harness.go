@@ -1,11 +1,14 @@
-// Package harness runs requests with the plugin on a script of answers, for all
-// tests. A test says in one line what it expects a request to become:
+// Package harness runs requests with the plugin on a script of answers. A test says
+// in one line what it expects to become of a request:
 //
 //	c := harness.New(t, harness.Statuses(503, 200))
 //	c.Get(t, "/x").Want(t, "503 status 1s | 200 succeeded")
 //
-// Besides, every request is checked for what holds for all of them: see
-// [Call.Want]. In a bubble of testing/synctest, waits are exact and take no time.
+// [Call.Want] also checks what holds for every request. In a bubble of
+// testing/synctest, waits are exact and take no time.
+//
+// The package imports restyretry, so tests inside package restyretry cannot use it;
+// those in package restyretry_test can.
 package harness
 
 import (
@@ -29,7 +32,8 @@ import (
 // Base is the base URL of the clients of [New] and [Mock].
 const Base = "http://api.test"
 
-// A Client is a Resty client whose requests are answered by a script.
+// A Client is a Resty client that notes what it sends. [New] and [Mock] answer its
+// requests by a script, [Serve] and its relatives by a server.
 type Client struct {
 	*resty.Client
 	Plugin *restyretry.Plugin // once it is installed
@@ -63,7 +67,7 @@ func Mock(script Script) *Client {
 	return c
 }
 
-// Install installs the plugin with options that are valid.
+// Install installs the plugin. An error ends the test.
 func (c *Client) Install(t testing.TB, opts ...Option) *Client {
 	t.Helper()
 	p, err := restyretry.Install(c.Client, append(slices.Clip(opts), Hooks(restyretry.Hooks{
@@ -77,7 +81,7 @@ func (c *Client) Install(t testing.TB, opts ...Option) *Client {
 	return c
 }
 
-// Update updates the plugin with options that are valid.
+// Update updates the plugin. An error fails the test.
 func (c *Client) Update(t testing.TB, opts ...Option) {
 	t.Helper()
 	if err := c.Plugin.Update(opts...); err != nil {
@@ -150,7 +154,8 @@ func (c *Client) Get(t testing.TB, url string) *Call {
 	return c.Do(t, c.R(), http.MethodGet, url)
 }
 
-// Do sends a request, and collects what becomes of it. No other may run meanwhile.
+// Do sends a request, and collects what becomes of it. No other request of c may run
+// meanwhile.
 func (c *Client) Do(t testing.TB, r *resty.Request, method, url string) *Call {
 	t.Helper()
 	call := &Call{Request: r, bubble: time.Now().Year() == 2000} // where all bubbles begin
@@ -181,18 +186,21 @@ func execute(r *resty.Request, method, url string) (resp *resty.Response, panick
 	return resp, nil, err
 }
 
-// Want compares the history of a call with a story, in which every attempt has
-// its status, "error" or "unsent", its reason, its wait if it has one, and how
-// long it was held back if it was:
+// Want compares the history of a call with a story. For each attempt it has the
+// status (or "error", or "unsent"), the reason, the wait if there is one, and how
+// long the attempt was held back if it was:
 //
 //	503 status 1s | error error 2s | 200 succeeded
 //
-// The call has to return no error, or one that is all of errs. [ErrAny] is any.
+// Without errs the call must return no error, otherwise one that errors.Is finds to
+// be all of errs. [ErrAny] alone stands for any error.
 //
-// And what holds for every call has to hold: it was counted once, with as many
-// attempts as reached the transport; between two of them the time went by that the
-// history tells; they all sent the same body; OnRetry and OnDone were told what is
-// in the history; the response is that of the last attempt that has one.
+// Want also checks what holds for every call:
+//   - it is counted once, with as many attempts as reached the transport;
+//   - the time between two attempts is what the history says;
+//   - all attempts sent the same body;
+//   - OnRetry and OnDone got what is in the history;
+//   - the response is that of the last attempt that has one, also after an error.
 func (c *Call) Want(t testing.TB, story string, errs ...error) *Call {
 	t.Helper()
 	if got := Story(c.History); got != story {
@@ -257,7 +265,7 @@ func (c *Call) checkTimes(t testing.TB) {
 	}
 }
 
-// Story tells a history as [Call.Want] has it.
+// Story returns a history in the form of [Call.Want].
 func Story(history []restyretry.Attempt) string {
 	var story []string
 	for _, a := range history {
@@ -279,8 +287,8 @@ func Story(history []restyretry.Attempt) string {
 	return strings.Join(story, " | ")
 }
 
-// WantStatus compares the status of the response; 0 is that of an attempt without
-// an answer, and -1 none at all.
+// WantStatus compares the status of the response. It is 0 if the attempt got no
+// answer, and -1 if the response is nil.
 func (c *Call) WantStatus(t testing.TB, status int) *Call {
 	t.Helper()
 	got := -1
@@ -298,8 +306,8 @@ func (c *Call) WantTook(t testing.TB, d time.Duration) *Call {
 	return c
 }
 
-// WantSent compares the URLs that were sent, one after the other. A path is one
-// of [Base].
+// WantSent compares the URLs that were sent, in order. A path alone stands for one on
+// [Base].
 func (c *Call) WantSent(t testing.TB, urls ...string) *Call {
 	t.Helper()
 	var got []string
@@ -332,7 +340,8 @@ func (c *Call) WantBodies(t testing.TB, bodies ...string) *Call {
 	return c
 }
 
-// Bubble runs a test in a bubble, in which time goes by while everyone waits.
+// Bubble runs f as a subtest in a bubble of testing/synctest, whose time goes on only
+// while all its goroutines wait.
 func Bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
@@ -346,7 +355,7 @@ func Equal[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// WantError wants an error whose text has all of these words in it.
+// WantError wants an error whose text contains all words.
 func WantError(t testing.TB, err error, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -360,7 +369,7 @@ func WantError(t testing.TB, err error, words ...string) {
 	}
 }
 
-// WantIs wants an error that is all of these, as errors.Is has it.
+// WantIs wants an error that errors.Is finds to be all of targets.
 func WantIs(t testing.TB, err error, targets ...error) {
 	t.Helper()
 	for _, target := range targets {

@@ -15,8 +15,8 @@ func (Silent) Errorf(string, ...any) {}
 func (Silent) Warnf(string, ...any)  {}
 func (Silent) Debugf(string, ...any) {}
 
-// A Log keeps the lines that are logged. It is a logger for Resty, and has one for
-// the plugin.
+// A Log keeps the lines that are logged. It is a logger for Resty; [Log.Slog] is one
+// for the plugin.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer

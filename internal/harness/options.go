@@ -37,7 +37,7 @@ func RetryIf(f func(restyretry.Attempt) bool) Option {
 
 func Methods(list ...string) Option { return func(o *restyretry.Options) { o.Methods = list } }
 
-// Rand makes all that is random the same part of what it may be.
+// Rand makes every random number of the options part.
 func Rand(part float64) Option {
 	return func(o *restyretry.Options) { o.Rand = func() float64 { return part } }
 }

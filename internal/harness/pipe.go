@@ -31,7 +31,7 @@ func Pipes(serve func(net.Conn)) Dial {
 	}
 }
 
-// EachDial makes the first connection by the first, and so on; the last repeats.
+// EachDial makes the nth connection by the nth of dials; the last repeats.
 func EachDial(dials ...Dial) Dial {
 	var n atomic.Int32
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -39,13 +39,13 @@ func EachDial(dials ...Dial) Dial {
 	}
 }
 
-// Refuses is a [Dial] that finds nobody.
+// Refuses is a [Dial] to an address where nothing listens.
 func Refuses(_ context.Context, network, _ string) (net.Conn, error) {
 	return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// PipeServer returns a server for Start or StartTLS, and what makes connections to
-// it, which are pipes.
+// PipeServer returns a server that is not started, and a [Dial] that makes
+// connections to it, which are pipes.
 func PipeServer(t testing.TB, handler http.Handler) (*httptest.Server, Dial) {
 	s := httptest.NewUnstartedServer(handler)
 	_ = s.Listener.Close()
@@ -109,7 +109,8 @@ func Piped(t testing.TB, handler http.Handler, http2 bool, opts ...Option) *Clie
 	return c
 }
 
-// WantStory is [Call.Want] where what was sent is not known, as over the wire.
+// WantStory is [Call.Want] for a client that does not know what it sent, as over the
+// wire. It leaves out the checks of that.
 func (c *Call) WantStory(t testing.TB, story string, errs ...error) *Call {
 	t.Helper()
 	Equal(t, "story", Story(c.History), story)

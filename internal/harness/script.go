@@ -9,10 +9,10 @@ import (
 	"github.com/jarcoal/httpmock"
 )
 
-// A Script answers the n-th request that reaches the transport, counted from 1.
+// A Script answers the nth request that reaches the transport, counted from 1.
 type Script func(n int, r *http.Request) (*http.Response, error)
 
-// Each answers the first request by the first script, and so on; the last repeats.
+// Each answers the nth request by the nth script; the last repeats.
 func Each(scripts ...Script) Script {
 	return func(n int, r *http.Request) (*http.Response, error) {
 		return scripts[min(n, len(scripts))-1](n, r)
@@ -29,8 +29,9 @@ func Statuses(list ...int) Script {
 	return Each(scripts...)
 }
 
-// Says answers with a status and header fields, such as "Retry-After: 3". What
-// comes after an empty field is the body.
+// Says answers with a status and header fields, such as "Retry-After: 3". Fields after
+// an empty one are the lines of the body. Without one the body is the text of the
+// status.
 func Says(status int, fields ...string) Script {
 	return func(_ int, r *http.Request) (*http.Response, error) {
 		resp := httpmock.NewStringResponse(status, http.StatusText(status))

@@ -22,8 +22,9 @@ func Serve(t testing.TB, handler http.Handler, opts ...Option) *Client {
 	return Wire(t, server.URL, opts...)
 }
 
-// Wire returns a client with the plugin for a server that is there, like [Serve].
-// Its requests go over the wire, and are not in what was sent.
+// Wire returns a client with the plugin for a server that runs already. It waits like
+// that of [Serve]. Its requests go over the wire, and are not in Sent: compare them
+// by [Call.WantStory].
 func Wire(t testing.TB, baseURL string, opts ...Option) *Client {
 	t.Helper()
 	c := &Client{Client: resty.New().SetBaseURL(baseURL).SetLogger(Silent{})}
@@ -43,8 +44,8 @@ func HangUp(w http.ResponseWriter, reset bool) {
 	_ = conn.Close()
 }
 
-// NoGoroutines fails the test if more goroutines are left at its end than there
-// were when it was called. It comes first in a test.
+// NoGoroutines fails the test if at its end, and up to 5 seconds later, there are more
+// goroutines than now. Call it first in a test.
 func NoGoroutines(t testing.TB) {
 	t.Helper()
 	before := runtime.NumGoroutine()

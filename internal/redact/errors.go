@@ -38,7 +38,8 @@ func Reason(err error) error {
 	return errors.New(escape(reason))
 }
 
-// redactError reports whether the error it returns is another one than err.
+// redactError is [Error], and reports whether it returns another error than err. If
+// strict, no quoted words of err are shown.
 func redactError(err error, strict bool) (shown error, changed bool) {
 	if e, ok := err.(*url.Error); ok && e.Err != nil {
 		return redactURLError(e, strict)
@@ -73,8 +74,9 @@ func showURLOf(e *url.Error) (shown string, certain bool) {
 	return showWhole(e.URL)
 }
 
-// errorText is the text of err, redacted. It takes the text of a wrapped error
-// by itself, where it stands at the end. If strict, no quoted words are shown.
+// errorText is the text of err, redacted. If err ends with the text of the error
+// that it wraps, that text is redacted by itself. If strict, no quoted words are
+// shown.
 func errorText(err error, strict bool) string {
 	if e, ok := err.(*url.Error); ok && e.Err != nil {
 		text, certain := showURLOf(e)
@@ -192,15 +194,16 @@ var (
 	innocent = regexp.MustCompile(`(^|\s)(\(?\pL[\pL']*\?\)?|#[0-9]+[:,.]?|'.'[:,.]?)(\s|$)`)
 )
 
-// blankInnocent returns s with as many bytes.
+// blankInnocent replaces what innocent matches in s by spaces. The result has the
+// length of s, so that places in it are places in s.
 func blankInnocent(s string) string {
 	return innocent.ReplaceAllStringFunc(s, func(match string) string {
 		return strings.Repeat(" ", len(match))
 	})
 }
 
-// redactProse redacts text outside quotes, and reports whether it goes up to the
-// end of s.
+// redactProse redacts text outside quotes. whole reports whether all of s is shown or
+// redacted word by word; otherwise the text is cut off at the first suspicious word.
 func redactProse(s string) (shown string, whole bool) {
 	if !strings.ContainsAny(s, "@?#&") {
 		return redactWords(s), true
@@ -292,12 +295,12 @@ type redactedError struct {
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.err }
 
-// Redacted returns the error whose text this is. It tells this wrapper from
-// those that mean something.
+// Redacted returns the original error. otelretry looks for this method, to tell this
+// wrapper from those that mean something.
 func (e *redactedError) Redacted() error { return e.err }
 
-// A redactedNetError is a net.Error still. A *url.Error asks its cause, without
-// unwrapping it.
+// A redactedNetError is a redactedError that is a net.Error, as the original is:
+// *url.Error asks its cause for Timeout without unwrapping it.
 type redactedNetError struct {
 	redactedError
 	net net.Error

@@ -65,8 +65,8 @@ const redacted = "REDACTED"
 // It returns "" for nil.
 func URL(u *url.URL) string { return Parsed(u, "") }
 
-// Parsed is URL for a URL that has probably been parsed from this text. If so, and
-// if it is plain, as most are, it is the text itself.
+// Parsed is [URL] for a u that was probably parsed from text. If it was, and u is
+// plain, as most URLs are, it returns text itself and allocates nothing.
 func Parsed(u *url.URL, text string) string {
 	switch {
 	case u == nil:
@@ -81,7 +81,7 @@ func Parsed(u *url.URL, text string) string {
 	}
 }
 
-// isSpelled reports whether text is a plain URL.
+// isSpelled reports whether text is u, which is plain, letter by letter.
 func isSpelled(u *url.URL, text string) bool {
 	at := len(u.Scheme)
 	host := at + len("://")
@@ -90,8 +90,8 @@ func isSpelled(u *url.URL, text string) bool {
 		text[host:path] == u.Host && text[path:] == u.Path
 }
 
-// isPlain reports whether u has nothing but a scheme, a host and a path, with no
-// character in them that would be escaped or looked at.
+// isPlain reports whether u has nothing but a scheme, a host and a path, and no
+// character in them that would be escaped or may be part of a secret.
 func isPlain(u *url.URL) bool {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Opaque != "" ||
 		u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.RawPath != "" {
@@ -141,9 +141,9 @@ func showText(s string) (shown string, certain bool) {
 	return shown, certain
 }
 
-// harmless matches a text that begins as a URL with its scheme in small letters,
-// a path, or a host and a port, and that has none of the characters that end user information or begin a query or
-// a fragment, not even percent-encoded.
+// harmless matches a text that begins as a URL with its scheme in small letters, a
+// path, or a host and a port, and that has none of the characters that end user
+// information or begin a query or a fragment, not even percent-encoded.
 var harmless = regexp.MustCompile(
 	`^([a-z][a-z0-9+.-]*://|/|[A-Za-z0-9._-]+:[0-9]{1,5}(/|$))` +
 		`([A-Za-z0-9 ./:\[\]{}_~+,-]|%[G-Zg-z])*$`)
@@ -151,7 +151,7 @@ var harmless = regexp.MustCompile(
 // origin matches the scheme and, if no @ follows, the host of a text.
 var origin = regexp.MustCompile(`^([A-Za-z0-9]+)://(?:([A-Za-z0-9.-]+(?::[0-9]+)?)[/?#][^@]*$)?`)
 
-// showOrigin is what can be shown of a text that is no URL.
+// showOrigin returns what can be shown of a text that net/url cannot parse.
 func showOrigin(s string) string {
 	match := origin.FindStringSubmatch(s)
 	switch {
@@ -191,8 +191,8 @@ func isHost(s string) bool {
 	})
 }
 
-// showURL is URL, and reports whether u is a URL with certainty. A u that was
-// not made by url.Parse may hold anything anywhere.
+// showURL is [URL], and reports whether u is a URL with certainty. The fields of a u
+// that was not made by url.Parse may hold anything.
 func showURL(u *url.URL) (shown string, certain bool) {
 	if !isPlaced(u) {
 		if isKnownScheme(u.Scheme) {
@@ -216,7 +216,8 @@ func showURL(u *url.URL) (shown string, certain bool) {
 	return percentEncode(safe.String()), certain
 }
 
-// isPlaced reports whether the parts of u are certain up to the host.
+// isPlaced reports whether everything in u up to its host is certain to be what its
+// field says.
 func isPlaced(u *url.URL) bool {
 	noHost := u.Scheme != "" && u.Host == "" && u.Path != ""
 	twoUsers := u.User != nil && strings.Contains(behindHost(u), "@")
@@ -224,8 +225,8 @@ func isPlaced(u *url.URL) bool {
 	return u.Opaque == "" && !noHost && !twoUsers && isScheme && isHost(u.Host)
 }
 
-// hidesUser reports whether the path of u may be, or begin with, user
-// information that net/url did not take for it.
+// hidesUser reports whether what net/url took for the path of u may contain user
+// information.
 func hidesUser(u *url.URL) bool {
 	behind := behindHost(u)
 	at := strings.LastIndex(behind, "@")
@@ -236,9 +237,9 @@ func hidesUser(u *url.URL) bool {
 	return isReference || strings.Contains(u.Host+behind[:at], ":")
 }
 
-// behindHost returns the parts of u in which there is an @ only if it belongs
-// to user information with a slash, ? or # in it, or to the path. The value of a
-// query often has one, so it counts only behind a path with a colon.
+// behindHost returns the parts of u behind its host in which an @ may end user
+// information that has a slash, ? or # in it. Values in a query often have an @ of
+// their own, so they are left out unless the path has a colon.
 func behindHost(u *url.URL) string {
 	if u.RawQuery == "" && u.Fragment == "" {
 		return u.Path
@@ -266,8 +267,9 @@ func redactQuery(query string) string {
 
 var harmlessName = regexp.MustCompile(`^[\pL\pN_.$~\[\]-]+$`)
 
-// redactPair keeps the name of a pair. Without a value the name may be one
-// itself, an equals sign at its end the padding of base64.
+// redactPair redacts the value of a pair, and its name if that may be a secret. A
+// pair without a value is redacted as a whole: it may be a token, and an equals sign
+// at its end the padding of base64.
 func redactPair(pair string) string {
 	name, value, _ := strings.Cut(pair, "=")
 	if strings.Trim(value, "=") == "" {

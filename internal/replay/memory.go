@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// text is memory that nobody can write to.
+// text returns the body of a string. Nobody can write to it, so its readers need
+// neither a lock nor a copy.
 func text(from strings.Reader) *Body {
 	return &Body{size: int64(from.Len()), reader: func(user) io.ReadCloser {
 		own := from
@@ -14,12 +15,13 @@ func text(from strings.Reader) *Body {
 	}}
 }
 
-// smallBody is what net/http sends in one write together with the header if it
-// recognizes that the body is in memory: a *bytes.Reader, not a reader of ours.
+// smallBody is the longest body whose readers are a plain *bytes.Reader over a copy.
+// net/http recognizes that type, and sends a short body in one write with the header.
 const smallBody = 4 << 10
 
-// memory is lent by the caller until Finish, but for small bodies: each of their
-// readers has a copy.
+// memory returns a body that reads the caller's memory. The caller may write to it
+// after Finish, so Finish gives a copy to the readers that are not at their end. Each
+// reader of a small body has a copy from the start.
 func memory(from bytes.Reader) *Body {
 	size := from.Len()
 	return &Body{size: int64(size), reader: func(u user) io.ReadCloser {
@@ -59,7 +61,8 @@ func (r *lentReader) Read(p []byte) (int, error) {
 }
 
 // keep gives readers of the same memory a copy of what they have still to read.
-// They share it, since each of them needs a tail of it. The body's mutex is held.
+// They share one copy, because each of them needs a tail of it. The caller holds
+// the body's mutex.
 func keep(readers []*lentReader) {
 	var longest bytes.Reader
 	for _, r := range readers {

@@ -6,18 +6,19 @@ import (
 	"sync"
 )
 
-// A recording keeps what is read from a one-shot reader, so that other readers
-// can read it from the start. The fields below turn are guarded by the mutex of
-// the body.
+// A recording is what has been read from a one-shot reader, so that other readers
+// can read it from the start. One reader at a time reads on where it ends.
+//
+// The body's mutex guards the fields below turn.
 type recording struct {
 	from io.Reader
-	turn sync.Mutex // held while from is read, which may take its time
+	turn sync.Mutex // held while from is read, which may block
 
 	limit int64
 	kept  []byte // all that has been read, unless the body is lost
 	read  int64  // how many bytes have been read
 	end   error  // how from ended: io.EOF or an *Error
-	past  bool   // kept was dropped: it would have got past the limit
+	past  bool   // the body is longer than limit, and kept was dropped
 }
 
 func record(from io.Reader, limit int64) *Body {
@@ -72,7 +73,8 @@ func (r *recordingReader) Read(p []byte) (int, error) {
 	return r.fetch(p)
 }
 
-// replay reads what has been recorded. It returns 0 and nil where that ends.
+// replay reads what has been recorded. It returns 0 and nil if all of that has been
+// read and the source may have more.
 func (r *recordingReader) replay(p []byte) (int, error) {
 	r.body.mu.Lock()
 	defer r.body.mu.Unlock()
@@ -97,7 +99,7 @@ func (r *recordingReader) leaveAtEnd() {
 	}
 }
 
-// fetch reads on where the recording ends. It is the reader's turn.
+// fetch reads on from the source, where the recording ends. The caller holds turn.
 func (r *recordingReader) fetch(p []byte) (n int, err error) {
 	err = ErrLost // should the caller's reader panic
 	defer func() { err = r.record(p[:n], err) }()
@@ -105,7 +107,8 @@ func (r *recordingReader) fetch(p []byte) (n int, err error) {
 	return n, err
 }
 
-// record notes what has been read, and returns the error to report.
+// record appends p to the recording, and err as its end. It returns the error that
+// Read returns.
 func (r *recordingReader) record(p []byte, err error) error {
 	r.body.mu.Lock()
 	defer r.body.mu.Unlock()
@@ -117,8 +120,9 @@ func (r *recordingReader) record(p []byte, err error) error {
 	return r.end
 }
 
-// keepBytes appends to the recording. What a reader has read that is gone
-// meanwhile is recorded beyond the limit too, since nobody else has it.
+// keepBytes appends p to the recording, or drops the recording if it gets past the
+// limit. If the reader is gone meanwhile, p is recorded even beyond the limit, or it
+// would be lost: nobody gets it from this Read.
 func (r *recordingReader) keepBytes(p []byte) {
 	r.read += int64(len(p))
 	r.at = r.read

@@ -22,26 +22,26 @@ type Body struct {
 	reader    func(user) io.ReadCloser // a reader of the whole
 	recording *recording               // of a one-shot reader, or nil
 
-	mu       sync.Mutex // guards what is below; never held while the caller's code runs
+	mu       sync.Mutex // guards what is below; not held while the caller's code runs
 	size     int64      // -1: unknown
-	lost     error      // why no new reader can get the whole, or nil
+	lost     error      // why the body cannot be read in full any more, or nil
 	finished bool
 	closed   bool          // the source
 	closer   io.Closer     // the source, until it is closed; or nil
 	open     int           // readers that may still need the source
 	reading  int           // calls of Read that are under way
 	attempt  int           // of a one-shot reader; see Begin
-	lent     []*lentReader // of the caller's memory; see Finish
+	lent     []*lentReader // readers of the caller's memory; see Finish
 }
 
-// Of returns the body that v is, or nil if v is no reader, no bytes and no text,
-// or says that there is no body: http.NoBody and a nil []byte.
+// Of returns the body for v. It returns nil if v is not an io.Reader, []byte or
+// string, or says that there is no body: http.NoBody and a nil []byte.
 //
-// What implements both io.ReaderAt and io.Seeker is read by ReadAt, from where it
-// stands to its end; a Read method that changes the bytes on their way is not
-// called. What has no known length, such as a pipe or a file below /proc, and any
-// other io.Reader is a one-shot reader: up to limit bytes of it are recorded while
-// it is read.
+// A v that implements both io.ReaderAt and io.Seeker is read by ReadAt, from where
+// it stands to its end; its Read method is not called, even if that changes the
+// bytes. If its length is unknown, as of a pipe or a file below /proc, and for any
+// other io.Reader, v is a one-shot reader: up to limit bytes of it are recorded
+// while it is read.
 func Of(v any, limit int64) *Body {
 	switch v := v.(type) {
 	case []byte:
@@ -158,8 +158,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // Transient reports false: the next attempt would fail in the same way.
 func (e *Error) Transient() bool { return false }
 
-// ErrLost is the error where the source has been read or closed, and the bytes are
-// not recorded.
+// ErrLost is the error of a body whose source has been read or closed, and whose
+// bytes are not recorded.
 var ErrLost error = &Error{errors.New("cannot be sent again: it was not recorded in full")}
 
 var (

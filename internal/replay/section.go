@@ -2,8 +2,9 @@ package replay
 
 import "io"
 
-// section returns the rest of a file, or of anything else that can be read at
-// several places at once. It is nil where the length is unknown.
+// section returns the body of a file, or of anything else that implements
+// io.ReaderAt and io.Seeker, from where it stands to its end. It returns nil if v is
+// nothing of the kind, or if its length is 0 or unknown.
 func section(v io.Reader) *Body {
 	at, ok := v.(interface {
 		io.ReaderAt

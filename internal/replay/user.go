@@ -2,10 +2,11 @@ package replay
 
 import "io"
 
-// A user is the part of a reader that its body counts, to know when nobody needs
-// the source any more. It counts from its first Read on: a transport may open
-// readers that it never reads nor closes. The body's mutex guards it, and is held
-// by the callers of leave and gone.
+// A user is embedded in every reader that needs the source. Its body counts users,
+// to know when the source can be closed. A user counts from its first Read on,
+// because a transport may open readers that it neither reads nor closes.
+//
+// The body's mutex guards the fields. Callers of leave and gone hold it.
 type user struct {
 	body    *Body
 	attempt int // of the body, when the reader was opened
@@ -14,7 +15,7 @@ type user struct {
 	left    bool // does not need the source any more
 }
 
-// leave is for a reader that is closed or at its end.
+// leave takes a reader that is closed or at its end off the count.
 func (u *user) leave() {
 	if u.joined && !u.left && u.attempt == u.body.attempt { // Begin has taken the others off the count
 		u.body.open--
@@ -22,7 +23,7 @@ func (u *user) leave() {
 	u.left = true
 }
 
-// gone returns an error if nobody can read from the reader any more.
+// gone returns an error if the reader is closed or of an earlier attempt.
 func (u *user) gone() error {
 	switch {
 	case u.closed:
@@ -43,7 +44,7 @@ func (u *user) Close() error {
 	return nil
 }
 
-// enter and exit enclose each Read that may need the source.
+// enter comes before each Read that may need the source, and exit after it.
 func (u *user) enter() error {
 	b := u.body
 	b.mu.Lock()
@@ -67,9 +68,9 @@ func (u *user) exit() {
 	u.body.reading--
 }
 
-// unlock unlocks b.mu, and then closes the source if the last to need it has let
-// go of it. Close is what ends a Read of a one-shot reader that blocks, so it does
-// not wait for that.
+// unlock unlocks b.mu, and then closes the source if the request is over and no
+// reader needs it. It does not wait for a Read of a one-shot reader that is under
+// way, which may block until the source is closed.
 func (b *Body) unlock() {
 	var last io.Closer
 	if b.finished && b.open == 0 && (b.reading == 0 || b.OneShot()) {

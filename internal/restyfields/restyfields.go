@@ -1,9 +1,9 @@
-// Package restyfields looks at fields of Resty v2 that are not exported and
-// that nothing public tells: whose the pre-request hook is, which middlewares
-// there are, what a request is made of. It never writes.
+// Package restyfields reads fields of Resty v2 that are not exported, and for which
+// there is no public way: which pre-request hook and which middlewares a client has,
+// what a request is made of. It never writes.
 //
 // A field that a later version of Resty does not have, or has with another
-// type, reads as its zero value. The test of this package names it.
+// type, reads as its zero value. The test of this package then fails, and names it.
 package restyfields
 
 import (
@@ -43,8 +43,8 @@ func field[F any](pointer any, index int) reflect.Value {
 	return reflect.ValueOf(pointer).Elem().Field(index)
 }
 
-// Code identifies the code of a function: two values of one function that is
-// no closure have the same. It is 0 for nil.
+// Code identifies the code of a function. All values of one function have the same
+// Code, and so have all closures of one function literal. It is 0 for nil.
 func Code(function any) uintptr { return reflect.ValueOf(function).Pointer() }
 
 // PreRequestHook returns the Code of the client's pre-request hook, or 0.

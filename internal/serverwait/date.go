@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// until is how long it is to t, counted from the Date of the response or, if it
-// has none that is valid, from now. It is negative if t is over.
+// until returns the time until t, counted from the Date of the response or, without
+// a valid one, from now. It is negative if t has passed.
 func until(t time.Time, h http.Header, now time.Time) time.Duration {
 	if date := parseDate(lineOf(h, "Date"), now); !date.IsZero() {
 		now = date
@@ -23,7 +23,7 @@ var dateLayouts = [...]string{
 	"Mon Jan _2 15:04:05 2006",
 }
 
-// parseDate reads an HTTP-date. It is the zero time for anything else.
+// parseDate reads an HTTP-date. It returns the zero time for anything else.
 func parseDate(s string, now time.Time) time.Time {
 	if s = strings.Trim(s, " \t"); s == "" {
 		return time.Time{}

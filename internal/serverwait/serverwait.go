@@ -13,11 +13,11 @@ import (
 // Forever is the longest wait. It stands for all that a Duration cannot hold.
 const Forever = time.Duration(math.MaxInt64)
 
-// Wait is how long the server asks to wait before the next attempt. It is 0 if
-// the server does not ask, if that time is over, or if the status is below 300.
+// Wait returns how long the server asks to wait before the next attempt. It is 0
+// if the server does not ask, if that time is over, or if the status is below 300.
 //
-// The first of these fields that asks for a wait counts, and of a field that
-// occurs several times the first line. Invalid values are ignored.
+// The first of these fields that asks for a wait counts; of a field that occurs
+// several times, only the first line is read. Invalid values are ignored.
 //
 //  1. Retry-After-Ms and X-Ms-Retry-After-Ms: milliseconds
 //  2. Retry-After (RFC 9110, section 10.2.3): seconds, or a date
@@ -26,9 +26,8 @@ const Forever = time.Duration(math.MaxInt64)
 //     1,000,000,000 on, since 1970
 //  4. RateLimit (draft-ietf-httpapi-ratelimit-headers-10)
 //
-// Many servers send the last two with every response. They count on a 429, and
-// on a 503 unless it says that something remains of the quota: such a 503 has
-// another reason.
+// Many servers send fields of 3 and 4 with every response. They count on a 429, and
+// on a 503 unless that says that some quota remains: such a 503 has another reason.
 //
 // Dates and seconds since 1970 are counted from the Date of the response (RFC
 // 9110, section 6.6.1), whatever the client's clock says, and from now if there
@@ -52,7 +51,7 @@ func Wait(status int, h http.Header, now time.Time) time.Duration {
 	return rateLimit(lineOf(h, "Ratelimit"), unavailable)
 }
 
-// retryAfter reads the fields that count on every status.
+// retryAfter reads the fields that count on every status: 1 and 2 of [Wait].
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	for _, name := range [...]string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
 		if wait := times(digits(lineOf(h, name)), time.Millisecond); wait > 0 {
@@ -69,12 +68,12 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// epochFrom is the least number that is taken for seconds since 1970 and not
-// from now: September 2001, or 31 years.
+// epochFrom is the least number that is taken for seconds since 1970 (it is in
+// September 2001), and not for seconds from now (it would be 31 years).
 const epochFrom = 1_000_000_000
 
-// quotaReset reads the fields that say when a quota is renewed, which some
-// servers give in seconds from now and others as a point in time.
+// quotaReset reads the fields of 3 of [Wait], which say when a quota is renewed: some
+// servers give seconds from now, others a point in time.
 func quotaReset(h http.Header, now time.Time) time.Duration {
 	for _, name := range [...]string{"Ratelimit-Reset", "X-Ratelimit-Reset", "X-Rate-Limit-Reset"} {
 		n := digits(lineOf(h, name))
@@ -95,9 +94,9 @@ func somethingRemains(h http.Header) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return digits(lineOf(h, name)) > 0 })
 }
 
-// rateLimit reads RateLimit, a list of quotas such as "hour";r=0;t=30. It is the
-// longest t of the quotas that are used up (r=0). If there is none, it is the
-// longest of all or, with a 503, of those that do not say what remains.
+// rateLimit reads RateLimit, a list of quotas such as "hour";r=0;t=30. It returns
+// the longest t of the quotas that are used up (r=0). If none is, it returns the
+// longest t of all or, with a 503, of those that do not say that some quota remains.
 func rateLimit(s string, unavailable bool) time.Duration {
 	if s == "" {
 		return 0
@@ -153,8 +152,8 @@ func lineOf(h http.Header, canonical string) string {
 	return ""
 }
 
-// digits reads a number of ASCII digits with blanks around it. It is 0 for
-// anything else, and math.MaxInt64 for what is larger.
+// digits reads a number of ASCII digits, with or without blanks around it. It
+// returns 0 for anything else, and math.MaxInt64 for a larger number.
 func digits(s string) int64 {
 	s = strings.Trim(s, " \t")
 	var n int64
@@ -171,7 +170,7 @@ func digits(s string) int64 {
 	return n
 }
 
-// times is n units, or Forever.
+// times returns n units, or [Forever] if that is longer.
 func times(n int64, unit time.Duration) time.Duration {
 	if n > int64(Forever/unit) {
 		return Forever
@@ -179,15 +178,14 @@ func times(n int64, unit time.Duration) time.Duration {
 	return time.Duration(n) * unit
 }
 
-// A Directive is what the server says of the retry itself.
+// A Directive is what the server says about sending the request again.
 type Directive int
 
-// The directives. A server that says nothing, or nothing that is understood, is
-// Silent.
+// The directives.
 const (
-	Silent Directive = iota
-	Retry
-	Stop
+	Silent Directive = iota // it says nothing, or nothing that is understood
+	Retry                   // send it again
+	Stop                    // do not
 )
 
 // ShouldRetry reads X-Should-Retry and Stripe-Should-Retry, whose values are

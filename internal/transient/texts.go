@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// texts are the beginnings of final errors that have neither a name nor a type
-// of their own and wrap nothing, by the file that makes them. A test makes each of them come up,
-// so that a change of the wording is noticed.
+// texts are the beginnings of final errors that have neither a name nor a type of
+// their own and wrap nothing, by the file that makes them. A test provokes each of
+// them, so that a change of the wording is noticed.
 var texts = [...]string{
 	// net/http/client.go
 	"failed to parse Location header ",
@@ -74,22 +74,22 @@ var texts = [...]string{
 	"redirect is not allowed as per DomainCheckRedirectPolicy",
 }
 
-// isFinalText judges the text of one error.
+// isFinalText reports whether text is that of a final error.
 func isFinalText(text string) bool {
 	return slices.ContainsFunc(texts[:], func(start string) bool { return strings.HasPrefix(text, start) }) ||
 		isFinalGoAway(text) || isFinalAlert(text) || isProxyRefusal(text)
 }
 
-// isFinalGoAway knows an HTTP/2 connection that the server finds too weak. It
-// has no exported type.
+// isFinalGoAway reports whether text says that the server closed an HTTP/2
+// connection because its security is too weak. That error has no exported type.
 func isFinalGoAway(text string) bool {
 	return strings.HasPrefix(text, "http2: server sent GOAWAY and closed the connection; ") &&
 		strings.Contains(text, ", ErrCode=INADEQUATE_SECURITY, ")
 }
 
-// finalAlerts are the TLS alerts of RFC 8446, section 6, about what one side has
-// to offer. The others may come from a server that has a problem of its own, or
-// from bytes that got damaged.
+// finalAlerts are the TLS alerts (RFC 8446, section 6) that refuse what one side
+// offers. The others may come from a server with a temporary problem, or from
+// damaged bytes.
 var finalAlerts = [...]tls.AlertError{
 	40,  // handshake_failure
 	42,  // bad_certificate
@@ -113,15 +113,16 @@ var finalAlerts = [...]tls.AlertError{
 	121, // ech_required
 }
 
-// isFinalAlert goes by the text because crypto/tls returns alerts as a type that
-// is not exported. It has the same texts as AlertError.
+// isFinalAlert reports whether text is that of one of finalAlerts. It compares texts
+// because crypto/tls returns alerts as a type that is not exported, which has the
+// texts of tls.AlertError.
 func isFinalAlert(text string) bool {
 	return strings.HasPrefix(text, "tls: ") &&
 		slices.ContainsFunc(finalAlerts[:], func(a tls.AlertError) bool { return a.Error() == text })
 }
 
-// isProxyRefusal knows a 4xx of a proxy that was asked to CONNECT. Of such a
-// response net/http keeps only the reason phrase.
+// isProxyRefusal reports whether text is a final 4xx of a proxy that was asked to
+// CONNECT. Of such a response, net/http's error has nothing but the reason phrase.
 func isProxyRefusal(text string) bool {
 	for status := http.StatusBadRequest; status < http.StatusInternalServerError; status++ {
 		switch status {

@@ -22,39 +22,11 @@ import (
 )
 
 // Error reports whether the same request may succeed if it is sent again. Every
-// error is transient unless it is known that it would come back.
-//
-// Transient, among all others:
-//   - connections that are refused, reset or closed early, and networks, hosts,
-//     local ports and Unix sockets that are not there
-//   - timeouts, context.DeadlineExceeded among them
-//   - name servers that fail or do not answer
-//   - TLS handshakes that fail for any other reason than those below
-//   - HTTP/2 connections and streams that the server gives up
-//   - responses that are malformed, or cut off in their header, body or trailer
-//   - proxies that answer CONNECT with 408, 425, 429 or 5xx
-//   - errors that are not known at all, such as those of other transports
-//
-// Final:
-//   - context.Canceled
-//   - unknown hosts, and addresses that cannot be dialed
-//   - certificates, protocol versions and other terms that one side refuses, and
-//     servers that speak another protocol, such as HTTP where https is asked for
-//   - URLs, schemes, hosts, methods and header fields that are wrong, and a body
-//     that is not as long as its Content-Length
-//   - redirects that are refused, that loop or that lead nowhere
-//   - proxies that answer CONNECT with any other 4xx or refuse the client, and
-//     proxy addresses that are wrong
-//   - response headers and bodies over the limit
-//   - bodies that cannot be decoded, and challenges of digest authentication
-//     that cannot be answered
+// error but nil is transient unless it is known that it would come back. The
+// comment of restyretry.Transient lists which errors are final.
 //
 // An error with a method Transient() bool decides for itself and for all errors
 // that wrap it. Of several in one tree, the first that errors.As finds counts.
-//
-// Whether the context of the caller has ended is for the caller to find out: an
-// error does not say whose deadline or cancellation it comes from, and with
-// context.WithCancelCause it may be any error.
 func Error(err error) bool {
 	var marked interface{ Transient() bool }
 	if errors.As(err, &marked) {
@@ -81,7 +53,7 @@ var finalErrors = []error{
 	zlib.ErrChecksum, zlib.ErrDictionary, zlib.ErrHeader,
 }
 
-// within reports whether err or one that it wraps is such an error.
+// within reports whether is holds for err or for an error that it wraps.
 func within(err error, is func(error) bool) bool {
 	if err == nil || is(err) {
 		return err != nil
@@ -96,8 +68,8 @@ func within(err error, is func(error) bool) bool {
 	}
 }
 
-// isInnermost reports whether err wraps nothing: the text of what does is partly
-// that of another error.
+// isInnermost reports whether err wraps nothing. The text of an error that wraps
+// another is partly that other's, so texts are compared for innermost errors alone.
 func isInnermost(err error) bool {
 	switch err.(type) {
 	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
@@ -106,7 +78,7 @@ func isInnermost(err error) bool {
 	return true
 }
 
-// isFinalType asks one error, not those that it wraps.
+// isFinalType reports whether err itself is final by its type, whatever it wraps.
 func isFinalType(err error) bool {
 	switch err := err.(type) {
 	case *net.DNSError:
@@ -137,7 +109,8 @@ func isCertificate(err error) bool {
 	return false
 }
 
-// isDecoding knows the errors of encoding a request too.
+// isDecoding reports whether err comes from decoding a response or encoding a
+// request.
 func isDecoding(err error) bool {
 	switch err.(type) {
 	case *json.InvalidUnmarshalError, *json.MarshalerError, *json.SyntaxError,
@@ -150,8 +123,9 @@ func isDecoding(err error) bool {
 	return false
 }
 
-// streamError takes the stream error of net/http's HTTP/2, which has no exported
-// type. Its As method goes by the names of these fields.
+// streamError is a target of errors.As for the stream error of net/http's HTTP/2,
+// which has no exported type. The As method of that error fills any struct whose
+// type and fields have these names.
 type streamError struct {
 	StreamID uint32
 	Code     uint32
@@ -160,8 +134,9 @@ type streamError struct {
 
 func (streamError) Error() string { return "HTTP/2 stream error" }
 
-// isFinalStream knows the codes of RFC 9113, section 7, that refuse the protocol
-// and not the request. A stream error does not unwrap to its cause.
+// isFinalStream reports whether err is a stream error that refuses the protocol and
+// not the request (RFC 9113, section 7), or whose cause is final. A stream error
+// does not unwrap to its cause.
 func isFinalStream(err error) bool {
 	const inadequateSecurity, http11Required = 0xc, 0xd
 	var stream streamError

@@ -1,7 +1,6 @@
-// Example shows what a fleet is good for: some processes send requests to a
-// server that now and then says wait, each for itself, and then as a fleet. It
-// prints how many requests the server had to refuse. It ends by itself after some
-// 10 seconds.
+// Example shows what a fleet is good for: some processes send requests to a server
+// that now and then asks for a wait, first each for itself, and then as a fleet. It
+// prints how many requests the server had to refuse, and ends after some 10 seconds.
 //
 //	go run ./example
 package main

@@ -21,8 +21,7 @@ var second = harness.Wait(time.Second)
 
 const again = "503 status 1s | 200 succeeded"
 
-// A fault is what happens to the first attempt: it is answered after its body, or
-// met before.
+// A fault is what happens to the first attempt, after its body was read or before.
 type fault struct {
 	name  string
 	meet  harness.RoundTrip
@@ -80,7 +79,7 @@ func (f fault) client(t *testing.T, opts ...harness.Option) *harness.Client {
 	return c
 }
 
-// sizes are those that can differ: net/http gets a copy of memory that is small.
+// sizes are a small and a large one: of a small body in memory net/http gets a copy.
 func sizes(body harness.Body) []int {
 	if body.Of == harness.Memory {
 		return []int{11, 5000}
@@ -132,7 +131,7 @@ func TestAReaderPastMaxReplayIsSentOnce(t *testing.T) {
 
 func TestAReaderIsSentAgainUpToMaxReplay(t *testing.T) {
 	for _, tt := range []struct {
-		limit int64 // 1 MiB if it is not set
+		limit int64 // -1: the default, 1 MiB
 		size  int
 		story string
 	}{

@@ -39,8 +39,8 @@ func TestABodyMayBeChangedInPlaceByOnAttempt(t *testing.T) {
 	})
 }
 
-// The first OnAttempt reads one byte before the body is taken; what the others read
-// is of no consequence.
+// The first OnAttempt reads one byte before the plugin takes the body. What the later
+// ones read makes no difference.
 func TestAReaderIsSentFromWhereItStoodWhateverIsReadOfIt(t *testing.T) {
 	for _, size := range []int{5, 5000} {
 		text := strings.Repeat("12345", size/5)
@@ -59,7 +59,7 @@ func TestAReaderIsSentFromWhereItStoodWhateverIsReadOfIt(t *testing.T) {
 	}
 }
 
-// net/http sends what has a body of unknown length in chunks.
+// net/http sends a body of unknown length in chunks.
 func TestARequestWithoutABodyIsNotSentInChunks(t *testing.T) {
 	for name, body := range map[string]any{"none": nil, "NoBody": http.NoBody} {
 		harness.Bubble(t, name, func(t *testing.T) {

@@ -115,7 +115,7 @@ func TestABodyIsClosedOnceAfterTheLastAttempt(t *testing.T) {
 	}
 }
 
-// While a transport reads, the source stays open, though Execute has returned.
+// While a transport reads, the source stays open, even after Execute has returned.
 func TestABodyIsOpenUntilTheTransportHasReadIt(t *testing.T) {
 	harness.NoGoroutines(t)
 	text := harness.Text(50_000)
@@ -172,7 +172,7 @@ func (u unmade) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("no JSON")
 }
 
-// A limiter of requests lets so many by, or panics.
+// A limiter lets n requests through. Below 0 it panics.
 type limiter int
 
 func (l *limiter) Allow() bool {
@@ -183,8 +183,8 @@ func (l *limiter) Allow() bool {
 	return *l >= 0
 }
 
-// A request that is refused before anything is sent, in its first or second
-// attempt, is over as well.
+// A request that is refused before its first or second attempt is sent is over, like
+// any other.
 func TestARequestThatIsNotSentLeavesNothingBehind(t *testing.T) {
 	const notSent = "unsent not-sent"
 	refused := errors.New("refused")

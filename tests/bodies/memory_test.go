@@ -16,15 +16,15 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// memory are the ways to give a request memory of the caller's.
+// memory are the ways to give a request a body in the caller's memory.
 var memory = map[string]func([]byte) any{
 	"[]byte":        func(text []byte) any { return text },
 	"*bytes.Buffer": func(text []byte) any { return bytes.NewBuffer(text) },
 	"*bytes.Reader": func(text []byte) any { return bytes.NewReader(text) },
 }
 
-// A lateReader is a transport that answers when it has read ten bytes of the
-// body. It reads on when it may.
+// A lateReader is a transport that answers when it has read ten bytes of the body,
+// and reads on when the test lets it.
 type lateReader struct {
 	script  harness.Script
 	may     chan struct{}
@@ -90,8 +90,8 @@ func (l *lateReader) client(t testing.TB, opts ...harness.Option) *harness.Clien
 	return c.Install(t, append([]harness.Option{second}, opts...)...)
 }
 
-// Memory is the caller's again when Execute has returned, and Execute waits for
-// nobody who still reads it.
+// When Execute has returned, the caller may write to the memory of the body. Execute
+// does not wait for a transport that still reads it.
 func TestMemoryMayBeOverwrittenWhenExecuteHasReturned(t *testing.T) {
 	whole := harness.Text(1 << 20)
 	for name, wrap := range memory {
@@ -168,7 +168,8 @@ func TestMemoryMayBeOverwrittenWhileATransportReads(t *testing.T) {
 	}
 }
 
-// A transport that asks for the body when all is over gets it, or an error.
+// A transport that asks for the body after Execute has returned gets all of it, or an
+// error.
 func TestGetBodyAfterTheRequestNeverGivesOtherBytes(t *testing.T) {
 	for name, wrap := range memory {
 		for _, size := range []int{11, 4096, 4097} {

@@ -45,7 +45,7 @@ func plainByType(r *resty.Request) ([]byte, error) {
 	}
 }
 
-// compress and decompress stand for gzip, which makes something of nothing too.
+// compress and decompress stand for gzip, which makes bytes of an empty body too.
 func compress(text []byte) string { return "x" + hex.EncodeToString(text) }
 
 func decompress(text string) string {
@@ -127,7 +127,7 @@ func wantDecoded(t *testing.T, sent []harness.Sent, n int, want string) {
 	}
 }
 
-// One that comes after Install cannot see a body that is streamed.
+// A middleware that is registered after Install cannot see a body that is streamed.
 func TestACompressedBodyIsTheOriginalInEveryAttempt(t *testing.T) {
 	const text, story = "hello, hello, hello", "503 status 1s | 503 status 1s | 503 status 1s | 200 succeeded"
 	nothing := harness.OnAttempt(func(restyretry.Attempt) error { return nil })

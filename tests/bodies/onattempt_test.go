@@ -72,7 +72,7 @@ func TestABodyIsSentThoughOnAttemptReplacesTheContext(t *testing.T) {
 	})
 }
 
-// It is encoded, or read from its path, once.
+// A value is encoded once, and a file of SetFile is read once.
 func TestABodyThatChangesBetweenAttemptsIsSentAsItWasFirst(t *testing.T) {
 	harness.Bubble(t, "", func(t *testing.T) {
 		path, document := filepath.Join(t.TempDir(), "a.txt"), &harness.Document{}

@@ -25,7 +25,8 @@ type use struct {
 	trip  func(r *http.Request, send harness.RoundTrip) (*http.Response, error)
 }
 
-// on is the transport that uses a body so, and closes it in any case, as it has to.
+// on returns a transport that uses bodies in this way and closes them, as every
+// transport must.
 func (u use) on(next http.RoundTripper) http.RoundTripper {
 	return harness.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		resp, err := u.trip(r, next.RoundTrip)
@@ -187,7 +188,7 @@ func TestEveryReaderOfABodyGetsTheWholeOfIt(t *testing.T) {
 	}
 }
 
-// Whoever comes second gets an error, and no server a part that looks like the
+// The second reader gets an error, and no server gets a part that looks like the
 // whole.
 func TestAReaderPastMaxReplayThatIsReadTwiceIsAnError(t *testing.T) {
 	for _, use := range uses() {

@@ -100,7 +100,7 @@ func TestMultipartReadersAreNotSentForAnotherForm(t *testing.T) {
 	})
 }
 
-// What the plugin holds back from Resty cannot be sent without its hook.
+// Without its pre-request hook, the plugin cannot send a body that it keeps from Resty.
 func TestABodyIsNotSentWhenTheHookIsReplaced(t *testing.T) {
 	silent := func(o *restyretry.Options) { o.Logger = new(harness.Log).Slog() }
 	for _, body := range harness.Bodies() {

@@ -1,4 +1,5 @@
-// Package callbacks tests what is told of a request, and when.
+// Package callbacks tests what hooks, the history and the log are told of a request,
+// and when.
 package callbacks
 
 import (
@@ -55,7 +56,7 @@ func TestEachRetryIsToldOnceWithItsErrorAndTheLastAttemptIsNone(t *testing.T) {
 	}
 }
 
-// What docs/recipes.md says of its breaker.
+// The breaker of docs/recipes.md relies on it.
 func TestEveryOnAttemptIsFollowedByOneOnRetryOrOnDone(t *testing.T) {
 	for want, change := range map[string]harness.Option{
 		"503 elapsed":     harness.MaxElapsed(10 * time.Second),
@@ -150,7 +151,7 @@ func TestTheRequestIsNeverCopied(t *testing.T) {
 	})
 }
 
-// What Resty itself logs stays, and goes nowhere but to its SetLogger.
+// Resty itself goes on logging, to the logger of its SetLogger and nowhere else.
 func TestNothingIsLoggedByDefault(t *testing.T) {
 	for want, script := range map[int]harness.Script{0: harness.Statuses(503), 3 + 1: harness.Fails(io.EOF)} {
 		harness.Bubble(t, fmt.Sprintf("beside %d lines of Resty's", want), func(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 
 var errGoingHome = errors.New("going home")
 
-// whenAnswered calls f when the transport has answered or failed. A script that
-// did that would race with httpmock, which looks at the context as well.
+// whenAnswered calls f when the transport has answered or failed. A script that did
+// so would race with httpmock, which looks at the context as well.
 func whenAnswered(c *harness.Client, f func()) {
 	onward := c.GetClient().Transport
 	c.SetTransport(harness.RoundTrip(func(r *http.Request) (*http.Response, error) {
@@ -29,7 +29,8 @@ func whenAnswered(c *harness.Client, f func()) {
 	}))
 }
 
-// The caller cancels at each place where code of the caller's runs after a failure.
+// The caller cancels at each place where code of the caller's runs after a failure,
+// and during the wait. The last response comes back with the error: Want checks it.
 func TestARequestThatIsCancelledBeforeARetrySaysSo(t *testing.T) {
 	var c *harness.Client
 	var cancel func()
@@ -153,8 +154,8 @@ func TestASuccessIsASuccessAlsoWhereItsContextHasEnded(t *testing.T) {
 	}
 }
 
-// The request's context does not end while Resty has an attempt under way. What it
-// sends does.
+// While Resty has an attempt under way the context of the Resty request does not end,
+// but that of the raw request does.
 func TestAnAttemptEndsWithTheCallersContext(t *testing.T) {
 	for name, set := range map[string]func(*harness.Client){
 		"plain":     func(*harness.Client) {},
@@ -189,7 +190,7 @@ func withTimeout(c *harness.Client, d time.Duration) {
 	})
 }
 
-// A bareContext is of another make: package context cannot look into it.
+// A bareContext is a context that package context does not know from inside.
 type bareContext struct {
 	context.Context
 	done chan struct{}
@@ -206,8 +207,8 @@ func (c *bareContext) Err() error {
 	}
 }
 
-// A middleware derives a context from it, and so package context starts a goroutine,
-// which panics if Done is closed and Err is nil.
+// A middleware derives a context from it. For that, package context starts a
+// goroutine, which panics if Done is closed and Err is nil.
 func TestAContextOfAnotherMakeMayEndDuringAnAttempt(t *testing.T) {
 	harness.Bubble(t, "under a middleware's", func(t *testing.T) {
 		own := &bareContext{t.Context(), make(chan struct{})}

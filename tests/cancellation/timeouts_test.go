@@ -65,7 +65,7 @@ func TestAnErrorNamesTheTimeoutOfAnAttempt(t *testing.T) {
 	})
 }
 
-// A lateBody comes after a while, unless its request ends before.
+// A lateBody can be read after a while, unless its request ends before.
 type lateBody struct {
 	after <-chan time.Time
 	ctx   context.Context

@@ -60,7 +60,7 @@ func TestACloneIsAskedByItself(t *testing.T) {
 	})
 }
 
-// With spare room at the end of the lists, two clones append to the same place.
+// If Resty's lists have spare capacity, two clones append to the same place.
 func TestEveryCloneOfAClientWithMiddlewaresCanHaveItsOwnPolicy(t *testing.T) {
 	for middlewares := range 10 {
 		harness.Bubble(t, fmt.Sprint(middlewares, " middlewares"), func(t *testing.T) {

@@ -14,14 +14,14 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// A deadlock shows itself by the time limit of go test.
+// A deadlock fails these tests by the time limit of go test.
 
 func register(c *harness.Client) {
 	c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return nil })
 	c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return nil })
 }
 
-// Resty holds its locks in no callback but the first OnAttempt.
+// Resty holds a lock in no callback but the first OnAttempt and Target of a request.
 func TestCallbacksMayRegisterCallbacks(t *testing.T) {
 	later := func(a restyretry.Attempt, f func()) {
 		if a.Number > 1 {

@@ -22,8 +22,8 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// cold returns a client whose host cools down for a minute. As that is Max, what is
-// held leaves when it is over, not in the tenth after it.
+// cold returns a client whose host cools down for a minute. That is Max, so what is
+// held leaves when the minute is over, and not in the tenth of it that follows.
 func cold(t testing.TB, script harness.Script, opts ...harness.Option) (*harness.Client, *restyretry.Cooldown) {
 	cooldown := &restyretry.Cooldown{Max: time.Minute}
 	cooldown.Hold(harness.Base, time.Minute)
@@ -39,8 +39,8 @@ func wantCold(t testing.TB, call *harness.Call, key string, left time.Duration) 
 	}
 }
 
-// wantTook compares how long a call took, without the nanoseconds that Resty waits
-// at the least.
+// wantTook compares how long a call took, without the nanosecond that Resty adds to
+// each wait.
 func wantTook(t testing.TB, call *harness.Call, want time.Duration) *harness.Call {
 	t.Helper()
 	harness.Equal(t, "time", call.Took.Round(time.Microsecond), want)
@@ -370,8 +370,8 @@ func TestWhatRunsBeforeAndAfterAHold(t *testing.T) {
 	})
 }
 
-// A lock is no reason for a bubble to let time go by, so that waiting for one
-// forever fails by the clock outside.
+// The time of a bubble does not go on while a goroutine waits for a lock. So one that
+// waits forever fails the test by the clock outside.
 func TestAHeldRequestHasNoLockOfItsClient(t *testing.T) {
 	for name, do := range map[string]func(c *harness.Client){
 		"OnBeforeRequest": func(c *harness.Client) {

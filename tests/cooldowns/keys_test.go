@@ -59,7 +59,7 @@ func TestAnswersThatBeginACooldown(t *testing.T) {
 	}
 }
 
-// It was sent before another was told to wait for a minute.
+// It was sent before another request was told to wait for a minute.
 func TestAnAnswerInFlightDoesNotShortenACooldown(t *testing.T) {
 	for name, tt := range map[string]struct {
 		late harness.Script

@@ -1,4 +1,5 @@
-// Package credentials tests where the credentials of a request go, and that none are told.
+// Package credentials tests where the credentials of a request go, and that none are
+// shown.
 package credentials
 
 import (
@@ -98,7 +99,7 @@ func TestCredentialsAreNeverMovedFromHTTPSToHTTP(t *testing.T) {
 	}
 }
 
-// What arrives only when the attempt is prepared must not leak either.
+// Credentials that are added only when the attempt is prepared must not leak either.
 func TestCredentialsThatComeLateAreNotMovedToHTTP(t *testing.T) {
 	sign := func(_ *resty.Client, r *resty.Request) error {
 		r.SetHeader("Authorization", "Bearer SECRET")

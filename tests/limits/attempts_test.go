@@ -40,8 +40,8 @@ func TestARequestHasAsManyAttemptsAsItsOptionsSay(t *testing.T) {
 	}
 }
 
-// net/http repeats a request by itself when a connection that it has kept is dead,
-// where a key says that it may. The plugin cannot see that, and adds no key.
+// When a kept connection is dead, net/http repeats a request by itself if a key says
+// that it may. The plugin cannot see that, and adds no key.
 func TestWhatTheTransportRepeatsIsOneAttempt(t *testing.T) {
 	const fine = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 	for key, tt := range map[string]struct {

@@ -48,7 +48,7 @@ func TestAConditionAddsToTheDefaults(t *testing.T) {
 	}
 }
 
-// Whatever it says, of a status or an error.
+// Whatever the condition says of a status or an error.
 func TestNoConditionTakesFromTheDefaultsOrGoesBeyondTheLimits(t *testing.T) {
 	for place, put := range places {
 		for verdict, condition := range map[string]resty.RetryConditionFunc{
@@ -132,7 +132,7 @@ func TestEachConditionOfARequestIsAskedOncePerAttempt(t *testing.T) {
 	})
 }
 
-// Its error would be retried if it were the transport's.
+// The same error of the transport would be retried.
 func TestASuccessThatOnAfterResponseRefusesIsNotRepeated(t *testing.T) {
 	for name, length := range map[string]int64{"a body": 2, "none": 0, "an empty body whose length was not known": -1} {
 		harness.Bubble(t, name, func(t *testing.T) {

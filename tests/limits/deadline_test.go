@@ -1,4 +1,4 @@
-// Package limits tests what ends the retries of a request.
+// Package limits tests what ends the retries of a request, and how long it waits.
 package limits
 
 import (

@@ -32,8 +32,7 @@ func TestOptionsThatAreInvalidForOneRequestAreRefusedWhoeverInsists(t *testing.T
 	refusal(t, c, r.AddRetryCondition(always), "Attempts is -3")
 }
 
-// A field that differs in each attempt must not count as the key by which the
-// server knows the request again.
+// A field that differs in each attempt must not count as an idempotency key.
 func TestTheNumberOfAnAttemptIsNoIdempotencyKey(t *testing.T) {
 	for field, key := range map[string]string{"idempotency-key": "", "X-Key": "x-key"} {
 		_, err := restyretry.Install(resty.New(), func(o *restyretry.Options) { o.AttemptHeader, o.IdempotencyHeader = field, key })
@@ -63,8 +62,7 @@ type noTokens struct{}
 
 func (noTokens) Allow() bool { return false }
 
-// What fails before it is sent would fail the same again, and whoever made it fail
-// would be asked again.
+// What fails before it is sent would fail in the same way again.
 func TestWhatCouldNotBeSentIsNotRepeated(t *testing.T) {
 	for name, tt := range map[string]struct {
 		set func(*harness.Client) *resty.Request
@@ -94,8 +92,8 @@ func TestWhatCouldNotBeSentIsNotRepeated(t *testing.T) {
 	}
 }
 
-// Resty neither waits nor looks at the context where a condition asks for a retry
-// of what was not sent.
+// If a condition asks for a retry of what was not sent, Resty neither waits nor looks
+// at the context.
 func TestTurnsThatSendNothingAreBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -138,7 +136,7 @@ func TestTurnsThatSendNothingAreBounded(t *testing.T) {
 	}
 }
 
-// Unless a condition of the request's asks Resty for the next turn, it is the end.
+// It ends the request, unless a condition of the request's own asks Resty to go on.
 func TestAMiddlewareMayRefuseARetry(t *testing.T) {
 	errNo := errors.New("not now")
 	refuseSecond := func(_ *resty.Client, r *resty.Request) error {

@@ -89,8 +89,7 @@ func TestAnErrorOfTheClientsRetryAfterEndsTheRequest(t *testing.T) {
 
 const sick, up = "http://sick.test", "http://up.test"
 
-// A server's wait is for those who come back to it, not for those who go to
-// another.
+// A server's wait is for attempts that go to its host, not for those to another.
 func TestAServersWaitBindsItsHost(t *testing.T) {
 	moves := func(to ...string) harness.Option {
 		return harness.OnAttempt(func(a restyretry.Attempt) error { a.Request.URL = to[a.Number-1]; return nil })
@@ -163,8 +162,8 @@ func TestAChoiceThatIsNotMadeLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// What was refused before the wait ends the request before it, also where a trace
-// has put a context before the plugin's.
+// A retry that is refused before its wait ends the request without that wait, even if
+// a trace has put a context over the plugin's.
 func TestARefusedRetryEndsAtOnce(t *testing.T) {
 	errOpen := errors.New("breaker open")
 	for _, tt := range []struct {

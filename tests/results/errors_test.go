@@ -13,8 +13,8 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// Not about the caller's own end, nor what was never sent, nor what fails after the
-// response is there in full.
+// It is not asked if the caller's context has ended, if nothing was sent, or if the
+// failure came after the whole response.
 func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 	refusing := func(err error) func(*harness.Client, *resty.Request) {
 		return func(c *harness.Client, _ *resty.Request) {

@@ -108,8 +108,8 @@ type noTokens struct{}
 
 func (noTokens) Allow() bool { return false }
 
-// A file that Resty has not written is the user's, in its bytes and its time, be it
-// there before or written meanwhile.
+// A file that Resty has not written keeps its bytes and its time, whether it was
+// there before or was written meanwhile.
 func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
 	no := errors.New("no")
 	loop := harness.Says(302, "Location: /?again")

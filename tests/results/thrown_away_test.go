@@ -150,7 +150,7 @@ func TestTheLastRawResponseIsTheCallers(t *testing.T) {
 	})
 }
 
-// A stubborn body takes no notice of Close. It ends when the test does.
+// A stubborn body ignores Close. It ends when the test does.
 type stubborn struct {
 	pause    time.Duration // of each Read; 0: it blocks
 	hangs    bool          // Close blocks as well
@@ -235,7 +235,7 @@ func TestARawResponseThatIgnoresCloseIsGivenUp(t *testing.T) {
 	}
 }
 
-// OnRetry reads what has come of a response whose server stops, and an error.
+// OnRetry reads what has arrived of a response whose server stops, and then an error.
 func TestTheBeginningOfARawResponseThatIsGivenUpMayBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0

@@ -21,8 +21,8 @@ const used = "503 status 1s | 503 status 1s | 503 attempts"
 
 type key struct{}
 
-// contexts are what a request may have been given. One with a value of its own has
-// to come back.
+// contexts are those that a request may have. After the call it must have the same
+// one again.
 var contexts = map[string]context.Context{
 	"plain": context.Background(), "a context": restyretry.With(context.WithValue(context.Background(), key{}, "mine"), harness.Rand(0)),
 }
@@ -203,7 +203,7 @@ func TestWhatATargetChangesIsForThatAttempt(t *testing.T) {
 	})
 }
 
-// A Resty request has a raw one to which a transport may do what it likes.
+// A transport may do what it likes to the raw request of a Resty request.
 func TestATransportMayPutAContextOfItsOwnIntoTheRequest(t *testing.T) {
 	harness.Bubble(t, "derived from ours", func(t *testing.T) {
 		c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {

@@ -8,8 +8,7 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// An empty URL is one: that of the base. It is so in every attempt, and each time a
-// request is sent.
+// An empty URL means the base URL, in every attempt and each time a request is sent.
 func TestAnEmptyURLIsTheBaseURL(t *testing.T) {
 	const base = "/v1?q=1"
 	emptyThen := harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {

@@ -101,8 +101,8 @@ type limiter func() bool
 
 func (f limiter) Allow() bool { return f() }
 
-// What happens between OnBeforeRequest and the pre-request hook leaves the request
-// as it was, and ends it.
+// A failure between OnBeforeRequest and the pre-request hook ends the request, and
+// leaves it as it was.
 func TestARequestThatIsNeverMadeLeavesNothingBehind(t *testing.T) {
 	for _, tt := range []struct {
 		name, url string

@@ -25,7 +25,7 @@ import (
 
 var long = flag.Bool("soak", false, "run for longer")
 
-// often is n, or more if the soak is long.
+// often returns n, or more with -soak.
 func often(n, more int) int {
 	if *long {
 		return more

@@ -1,4 +1,4 @@
-// Package wire tests what only a socket can show.
+// Package wire tests what only a connection can show, real or a pipe.
 package wire
 
 import (
@@ -43,7 +43,7 @@ func (g *received) read(r *http.Request) {
 	g.whole = append(g.whole, harness.Canonical(r.Header, string(text)))
 }
 
-// want wants so many bodies that have arrived in full, each of which is this one.
+// want wants n bodies that have arrived in full, each equal to want.
 func (g *received) want(t *testing.T, n int, want string) {
 	t.Helper()
 	g.mu.Lock()

@@ -22,8 +22,8 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// A shop counts the orders it has taken: every POST or PATCH is a new one, but for
-// those whose key it knows; anything else of the same path is the same order.
+// A shop counts the orders it has taken. Each POST or PATCH is a new one unless it has
+// a key that the shop knows; other requests of one method and path are one order.
 type shop struct {
 	mu     sync.Mutex
 	orders map[string]bool
@@ -59,7 +59,7 @@ func (s *shop) take(r *http.Request) int {
 	return s.asked
 }
 
-// want wants so many requests, which are one order.
+// want wants as many requests as asked, and at most one order of them.
 func (s *shop) want(t *testing.T, asked int) {
 	t.Helper()
 	s.mu.Lock()
@@ -118,14 +118,14 @@ func limitedOnce(c *resty.Client) {
 	}))
 }
 
-// moved is a redirect to where nobody is.
+// moved is a redirect to an address where nothing listens.
 func moved(status int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://nobody.test/orders/1", status)
 	}
 }
 
-// hello answers a ClientHello so.
+// hello answers a ClientHello with these bytes.
 func hello(text string, hangs bool) harness.Dial {
 	return harness.Pipes(func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1<<12))
@@ -142,7 +142,8 @@ const (
 	final   = "not-retryable" // last
 )
 
-// faults are over pipes, so that hanging takes no time.
+// faults are the faults over pipes, in a bubble, so that hanging takes no time. In
+// want, what comes of them is the story of a request that may be repeated.
 func faults() []fault {
 	return []fault{
 		{name: "none", want: "200 succeeded"},
@@ -242,7 +243,7 @@ var uses = []use{
 	{"GET that is not in Methods", "GET", "", harness.Methods("PUT"), false},
 }
 
-// check sends it into the fault. No order is taken twice.
+// check sends it into the fault. No order must be taken twice.
 func (u use) check(t *testing.T, f fault) {
 	var opts []harness.Option
 	if u.opt != nil {
@@ -269,7 +270,8 @@ func (u use) check(t *testing.T, f fault) {
 	s.want(t, asked)
 }
 
-// A POST whose fate is unknown is sent again only with a key.
+// A POST that may have been processed, such as after a 503, is sent again only with a
+// key.
 func TestWhatIsRepeatedAfterAFaultIsOrderedOnce(t *testing.T) {
 	for _, u := range uses {
 		for _, f := range faults() {
@@ -284,7 +286,7 @@ func TestWhatIsRepeatedAfterAFaultIsOrderedOnce(t *testing.T) {
 	harness.Bubble(t, "PATCH with a key", func(t *testing.T) { use{"", "PATCH", "k-1", nil, true}.check(t, eof) })
 }
 
-// The same over sockets, which fail in ways of their own.
+// The same over sockets, which have faults of their own.
 func TestWhatIsRepeatedAfterASocketHasFailedIsOrderedOnce(t *testing.T) {
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -364,8 +366,8 @@ func resetsHello(t *testing.T) harness.Dial {
 	}
 }
 
-// A POST that could not connect after a redirect has reached the first server,
-// which may be the same, and the URL too.
+// A POST that could not connect after a redirect has reached the server that
+// redirected it, which may be the same one at the same URL.
 func TestNoPOSTIsRepeatedAfterARedirect(t *testing.T) {
 	for _, status := range []int{302, 303, 307, 308} {
 		for _, to := range []string{"http://nobody.test/orders", "/elsewhere", "/orders?page=2", "/orders"} {
@@ -408,8 +410,8 @@ func TestWhatNetHTTPRepeatsItselfIsOrderedOnce(t *testing.T) {
 	}
 }
 
-// A transport that says nothing of what it writes is believed only where the error
-// comes before.
+// A transport without httptrace is believed that nothing was sent only if its error
+// comes before a connection is made.
 func TestAPOSTOverAnUnknownTransportIsRepeatedIfItCouldNotConnect(t *testing.T) {
 	const again = "error error 1s | error error 1s | error attempts"
 	for _, tt := range []struct {
