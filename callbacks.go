@@ -38,8 +38,10 @@ func preRequest(client *resty.Client, hr *http.Request) error {
 	c := callIn(hr.Context())
 	switch {
 	case c == nil || c.over.Load() || c.request.RawRequest != hr:
+		hideMade(hr)
 		return withoutCall(client)
 	case c.current.stage == preparing: // GenerateCurlCommand in OnAttempt
+		hideMade(hr)
 		return nil
 	default:
 		return c.build(hr)
