@@ -66,8 +66,7 @@ type underWay struct {
 	refusal  error  // why it cannot be sent
 	url      string // where it goes
 
-	saves    bool        // Resty saves the response to a file, the one of SetOutput:
-	output   os.FileInfo // as it was before, if it was there
+	output   os.FileInfo // the file of SetOutput before it, if there was one
 	pass     *pass       // of the Cooldown
 	held     time.Duration
 	stay     *stay // what holds if OnAttempt does not send the next one elsewhere
@@ -270,7 +269,7 @@ func (c *call) attempt(resp *resty.Response, err error, panicked bool) Attempt {
 	a := c.blank()
 	a.Method, a.URL = c.request.RawRequest.Method, redact.Parsed(c.request.RawRequest.URL, c.request.URL)
 	a.Response, a.Err, a.Start, a.Held, a.sent = resp, redact.Error(err), c.request.Time, c.current.held, true
-	if resp == nil || c.current.saves { // a callback panicked; or Resty saves to a file after ReceivedAt
+	if resp == nil || restyfields.Saves(c.request) { // a callback panicked; or Resty saves to a file after ReceivedAt
 		a.Took = time.Since(a.Start)
 	} else {
 		a.Took = resp.ReceivedAt().Sub(a.Start)
