@@ -73,6 +73,7 @@ type underWay struct {
 	stage    stage
 	chosen   bool // the url is not what Resty would take
 	read     bool // Resty has read the response
+	putOff   bool // whether it has, only the retry hook can tell
 	wanted   bool // something asks for another attempt
 	retrying bool // which will follow
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -83,26 +85,58 @@ func condition(resp *resty.Response, err error) bool {
 	if c == nil {
 		return false
 	}
+	if c.current.putOff = !c.current.read && isUnclear(resp, err); c.current.putOff {
+		return true
+	}
 	c.report(resp, err, false)
 	return c.current.retrying || c.current.final != nil
 }
 
 // retryHook is Resty's retry hook. It comes after all conditions and has the
 // error, which RetryAfter has not; so it is here that a condition outside this
-// package is noticed.
-func retryHook(resp *resty.Response, err error) {
+// package is noticed. And it has the error as Resty has it, which marks one that
+// came after the response.
+func retryHook(resp *resty.Response, marked error) {
 	if resp == nil {
 		return
 	}
 	c := callOf(resp.Request)
+	if c == nil {
+		return
+	}
+	asked := true // by another condition
 	switch {
-	case c == nil:
 	case c.current.stage != reported:
-		c.report(resp, err, true)
-	case c.current.wanted || c.current.final != nil: // by us
-	default:
+		err := unmarked(marked)
+		if reflect.TypeOf(err) != reflect.TypeOf(marked) && !restyfields.Saves(c.request) {
+			c.current.read = true
+		}
+		c.report(resp, err, !c.current.putOff)
+		asked = c.current.putOff && c.asksLater()
+	case c.current.final != nil:
+		asked = c.asksLater()
+	}
+	if asked && !c.current.wanted {
 		c.follow(c.decide(true))
 	}
+}
+
+// unmarked returns what Resty tells conditions of an error.
+func unmarked(marked error) (err error) {
+	_ = resty.Backoff(func() (*resty.Response, error) { return nil, marked }, resty.Retries(0),
+		resty.RetryConditions([]resty.RetryConditionFunc{
+			func(_ *resty.Response, told error) bool { err = told; return false },
+		}))
+	return err
+}
+
+// asksLater reports whether a condition asks for a retry that was added after
+// Install. Resty has asked none of them if ours has made it come here.
+func (c *call) asksLater() bool {
+	later := without(c.client.RetryConditions, conditionCode)
+	return !c.current.wanted && slices.ContainsFunc(later, func(f resty.RetryConditionFunc) bool {
+		return f(c.current.response, c.current.err)
+	})
 }
 
 // retryAfter is the client's RetryAfter: once per retry, before the wait. By

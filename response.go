@@ -190,6 +190,12 @@ func isPartial(resp *resty.Response, err error) bool {
 	return resp.Size() == 0 && err != io.EOF && !isBodyless(resp)
 }
 
+// isUnclear reports whether err may have come from an OnAfterResponse before ours
+// as well as from reading: of a body of unknown length nothing has been read.
+func isUnclear(resp *resty.Response, err error) bool {
+	return isPartial(resp, err) && resp.RawResponse != nil && resp.Body() != nil && len(resp.Body()) == 0
+}
+
 // isBodyless reports whether a response ends with its header.
 func isBodyless(resp *resty.Response) bool {
 	status := resp.StatusCode()
