@@ -34,7 +34,8 @@ type call struct {
 	original string    // the URL as the caller gave it
 	left     string    // the URL as Resty left it at the end
 	resent   bool      // Resty was given what an earlier call had left
-	secure   bool      // a URL of the request was https
+	secure   bool      // a URL of the request was https, as it was given
+	covered  bool      // an attempt went there by https, whatever it was given
 	turn     uint64    // of a Rotate
 	initial  *snapshot // the request before its first OnAttempt, if there is one
 	results  *results  // before the first attempt, if there are any
