@@ -56,9 +56,7 @@ func (c *call) takeBody() error {
 		c.payload = &payload{parts: restyfields.MultipartReaders(c.request)}
 	}
 	c.payload.others = !isLastMiddleware(c.client)
-	earlier := c.earlier
-	c.earlier = nil // it is needed once, and would keep all that came before it
-	if err := c.chooseBody(earlier); err != nil {
+	if err := c.chooseBody(c.earlier); err != nil {
 		return err
 	}
 	return c.hideBody()

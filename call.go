@@ -42,7 +42,7 @@ type call struct {
 	payload  *payload  // what the request sends, if its method sends a body
 	key      string    // of the IdempotencyHeader
 
-	earlier *payload // of an earlier call, until the first attempt begins
+	earlier *payload // of the call before this one, while this one lasts
 
 	attempts []Attempt  // that have ended
 	only     [1]Attempt // room for the one that most calls have
