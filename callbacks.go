@@ -65,10 +65,12 @@ func withoutCall(client *resty.Client) error {
 
 // afterResponse is Resty's OnAfterResponse: once per attempt whose response
 // Resty has read.
-func afterResponse(_ *resty.Client, resp *resty.Response) error {
+func afterResponse(client *resty.Client, resp *resty.Response) error {
 	if c := callOf(resp.Request); c != nil {
 		c.takeBackOutput(resp, true)
 		c.current.read = true
+	} else if p := pluginOf(client); p != nil && !hasOurHook(client) {
+		p.current.Load().warnOfHook() // it would have told that a middleware has replaced the context
 	}
 	return nil
 }
