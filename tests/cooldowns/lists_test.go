@@ -3,6 +3,7 @@ package cooldowns
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"regexp"
@@ -229,6 +230,31 @@ func TestWhatTakesAHostOfAListDown(t *testing.T) {
 				time.Sleep(tt.pause)
 			}
 			harness.Equal(t, "asked", asked(c.Sent()), tt.want)
+		})
+	}
+}
+
+func TestAnErrorOfOnAfterResponseTakesNoHostDown(t *testing.T) {
+	refuse := func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF }
+	empty := func(n int, r *http.Request) (*http.Response, error) {
+		resp, err := harness.Says(200, "", "")(n, r)
+		resp.ContentLength = -1
+		return resp, err
+	}
+	for _, before := range []bool{true, false} {
+		harness.Bubble(t, fmt.Sprint("before Install: ", before), func(t *testing.T) {
+			c := harness.Mock(empty)
+			if before {
+				c.OnAfterResponse(refuse)
+			}
+			c.Install(t, restyretry.Off, harness.Cooldown(&restyretry.Cooldown{}), harness.URL(restyretry.BaseURLs(bases("a b")...)))
+			if !before {
+				c.OnAfterResponse(refuse)
+			}
+			for range 7 {
+				c.Get(t, "/")
+			}
+			harness.Equal(t, "asked", asked(c.Sent()), "a a a a a a a")
 		})
 	}
 }
