@@ -56,9 +56,7 @@ func (c *call) takeBody() error {
 		c.payload = &payload{parts: restyfields.MultipartReaders(c.request)}
 	}
 	c.payload.others = !isLastMiddleware(c.client)
-	earlier := c.earlier
-	c.earlier = nil // it is needed once, and would keep all that came before it
-	if err := c.chooseBody(earlier); err != nil {
+	if err := c.chooseBody(c.earlier); err != nil {
 		return err
 	}
 	return c.hideBody()
@@ -423,7 +421,8 @@ func sameBody(a, b any) bool {
 // it reads the body.
 type shownBody struct {
 	io.Reader
-	given any
+	given   any
+	request *resty.Request // nil once it has its own body back
 }
 
 // showBody keeps a curl command from reading the request's reader. One that can
@@ -435,7 +434,7 @@ func showBody(c *resty.Client, r *resty.Request) {
 	if _, ok := r.Body.(*shownBody); ok {
 		return
 	}
-	shown := &shownBody{Reader: http.NoBody, given: r.Body}
+	shown := &shownBody{Reader: http.NoBody, given: r.Body, request: r}
 	if b := replay.Of(r.Body, 0); b != nil && !b.OneShot() {
 		if own, err := b.Open(); err == nil {
 			shown.Reader = own
@@ -461,17 +460,25 @@ func (c *shownContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// hideShown undoes showBody.
+// hideShown undoes showBody, if nobody has yet.
 func hideShown(r *resty.Request) {
-	shown, ok := r.Body.(*shownBody)
+	shown, _ := r.Body.(*shownBody)
 	if r.Body == nil && r.RawRequest != nil { // which the curl command was made of
-		shown, ok = r.RawRequest.Context().Value(shownKey{}).(*shownBody)
+		shown, _ = r.RawRequest.Context().Value(shownKey{}).(*shownBody)
 	}
-	if ok {
-		r.Body = shown.given
+	if shown != nil && shown.request == r {
+		r.Body, shown.request = shown.given, nil
 	}
 	if own, is := r.Context().(*shownContext); is {
 		r.SetContext(own.Context)
+	}
+}
+
+// hideMade is hideShown as soon as Resty has made the raw request that the curl
+// command shows: what becomes of the body after that is the caller's.
+func hideMade(hr *http.Request) {
+	if shown, ok := hr.Context().Value(shownKey{}).(*shownBody); ok && shown.request != nil && shown.request.RawRequest == hr {
+		hideShown(shown.request)
 	}
 }
 

@@ -38,14 +38,15 @@ type call struct {
 	original string    // the URL as the caller gave it
 	left     string    // the URL as Resty left it at the end
 	resent   bool      // Resty was given what an earlier call had left
-	secure   bool      // a URL of the request was https
+	secure   bool      // a URL of the request was https, as it was given
+	covered  bool      // an attempt went there by https, whatever it was given
 	turn     uint64    // of a Rotate
 	initial  *snapshot // the request before its first OnAttempt, if there is one
 	results  *results  // before the first attempt, if there are any
 	payload  *payload  // what the request sends, if its method sends a body
 	key      string    // of the IdempotencyHeader
 
-	earlier *payload // of an earlier call, until the first attempt begins
+	earlier *payload // of the call before this one, while this one lasts
 
 	attempts []Attempt  // that have ended
 	only     [1]Attempt // room for the one that most calls have
@@ -70,8 +71,7 @@ type underWay struct {
 	refusal  error  // why it cannot be sent
 	url      string // where it goes
 
-	saves    bool        // Resty saves the response to a file, the one of SetOutput:
-	output   os.FileInfo // as it was before, if it was there
+	output   os.FileInfo // the file of SetOutput before it, if there was one
 	pass     *pass       // of the Cooldown
 	held     time.Duration
 	stay     *stay // what holds if OnAttempt does not send the next one elsewhere
@@ -275,7 +275,7 @@ func (c *call) attempt(resp *resty.Response, err error, panicked bool) Attempt {
 	a := c.blank()
 	a.Method, a.URL = c.request.RawRequest.Method, redact.Parsed(c.request.RawRequest.URL, c.request.URL)
 	a.Response, a.Err, a.Start, a.Held, a.sent = resp, redact.Error(err), c.request.Time, c.current.held, true
-	if resp == nil || c.current.saves { // a callback panicked; or Resty saves to a file after ReceivedAt
+	if resp == nil || restyfields.Saves(c.request) { // a callback panicked; or Resty saves to a file after ReceivedAt
 		a.Took = time.Since(a.Start)
 	} else {
 		a.Took = resp.ReceivedAt().Sub(a.Start)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -38,8 +39,10 @@ func preRequest(client *resty.Client, hr *http.Request) error {
 	c := callIn(hr.Context())
 	switch {
 	case c == nil || c.over.Load() || c.request.RawRequest != hr:
+		hideMade(hr)
 		return withoutCall(client)
 	case c.current.stage == preparing: // GenerateCurlCommand in OnAttempt
+		hideMade(hr)
 		return nil
 	default:
 		return c.build(hr)
@@ -61,10 +64,12 @@ func withoutCall(client *resty.Client) error {
 
 // afterResponse is Resty's OnAfterResponse: once per attempt whose response
 // Resty has read.
-func afterResponse(_ *resty.Client, resp *resty.Response) error {
+func afterResponse(client *resty.Client, resp *resty.Response) error {
 	if c := callOf(resp.Request); c != nil {
 		c.takeBackOutput(resp, true)
 		c.current.read = true
+	} else if p := pluginOf(client); p != nil && !hasOurHook(client) {
+		p.current.Load().warnOfHook() // it would have told that a middleware has replaced the context
 	}
 	return nil
 }
@@ -96,11 +101,30 @@ func retryHook(resp *resty.Response, err error) {
 	switch {
 	case c == nil:
 	case c.current.stage != reported:
-		c.report(resp, err, true)
-	case c.current.wanted || c.current.final != nil: // by us
-	default:
+		c.report(resp, unmarked(err), true)
+	case c.current.wanted: // by us
+	case c.current.final == nil, c.asksLater():
 		c.follow(c.decide(true))
 	}
+}
+
+// unmarked returns an error as conditions get it. Hooks get the one that Resty has
+// wrapped if it came after the response.
+func unmarked(marked error) (err error) {
+	_ = resty.Backoff(func() (*resty.Response, error) { return nil, marked }, resty.Retries(0),
+		resty.RetryConditions([]resty.RetryConditionFunc{
+			func(_ *resty.Response, told error) bool { err = told; return false },
+		}))
+	return err
+}
+
+// asksLater reports whether a condition asks for a retry that was added after
+// Install. Resty has asked none of them if ours has made it come here.
+func (c *call) asksLater() bool {
+	later := without(c.client.RetryConditions, conditionCode)
+	return slices.ContainsFunc(later, func(f resty.RetryConditionFunc) bool {
+		return f(c.current.response, c.current.err)
+	})
 }
 
 // retryAfter is the client's RetryAfter: once per retry, before the wait. By

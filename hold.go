@@ -123,7 +123,9 @@ func (c *call) keyOf(text string) string {
 	if err != nil {
 		return ""
 	}
-	return c.policy.Cooldown.key(u, c.request)
+	key := c.policy.Cooldown.key(u, c.request)
+	c.stayInContext()
+	return key
 }
 
 // tellCooldown tells the Cooldown how the attempt under way has ended.
@@ -164,7 +166,7 @@ func coolingWait(resp *resty.Response) time.Duration {
 func (c *call) tellHost(key string, answered bool, asked time.Duration) {
 	cooldown, resp, err := c.policy.Cooldown, c.current.response, c.current.err
 	switch {
-	case err != nil && (!answered || isPartial(resp, err)):
+	case err != nil && (!answered || !c.current.read && isPartial(resp, err)):
 		if c.policy.Errors != nil && c.policy.Errors(err) {
 			cooldown.failed(key, !c.isUnsent())
 		}

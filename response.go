@@ -150,8 +150,7 @@ func (c *call) takeBackOutput(resp *resty.Response, written bool) {
 
 // noteOutput looks at the file of SetOutput before an attempt.
 func (c *call) noteOutput() {
-	path := restyfields.Output(c.client, c.request)
-	if c.current.saves = path != ""; c.current.saves {
+	if path := restyfields.Output(c.client, c.request); path != "" {
 		c.current.output, _ = os.Lstat(path)
 	}
 }

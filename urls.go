@@ -150,7 +150,11 @@ func join(base, ref string) string {
 // direct chooses where the coming attempt goes, and runs OnAttempt, which may
 // think otherwise.
 func (c *call) direct() error {
-	if c.policy.URL == nil && !c.policy.onAttempt {
+	switch {
+	case c.policy.URL != nil || c.policy.onAttempt:
+	case c.number.Load() > 1: // OnRetry may have set another base URL
+		return c.guardCredentials()
+	default:
 		return nil
 	}
 	if err := c.guardList(); err != nil {
@@ -200,7 +204,10 @@ func (c *call) askTarget() error {
 // guardCredentials refuses to take credentials from https to http, as far as
 // they are known before the raw request is made.
 func (c *call) guardCredentials() error {
-	if c.secure && schemeOf(c.client, c.request.URL) == "http" && carriesCredentials(c.client, c.request) {
+	switch scheme := schemeOf(c.client, c.request.URL); {
+	case scheme == "https":
+		c.secure = true
+	case c.secure && scheme == "http" && carriesCredentials(c.client, c.request):
 		return downgradeError(c.request.URL)
 	}
 	return nil
@@ -210,8 +217,8 @@ func (c *call) guardCredentials() error {
 // path parameter has made of it.
 func (c *call) guardRaw(hr *http.Request) error {
 	if hr.URL.Scheme == "https" {
-		c.secure = true
-	} else if c.secure && hr.URL.Scheme == "http" && hasCredentials(c.client, hr.Header) {
+		c.covered = true
+	} else if (c.secure || c.covered) && hr.URL.Scheme == "http" && hasCredentials(c.client, hr.Header) {
 		return downgradeError(hr.URL.String())
 	}
 	return nil

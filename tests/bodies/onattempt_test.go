@@ -122,3 +122,22 @@ func TestAFormFieldOfOnAttemptIsForThatAttempt(t *testing.T) {
 		c.Do(t, c.R().SetFormData(map[string]string{"a": "1"}), "PUT", "/").WantBodies(t, "a=1", "a=1&b=2", "a=1")
 	})
 }
+
+func TestAReaderThatOnAttemptHasSetInAnEarlierCallIsNotSentEmpty(t *testing.T) {
+	for limit, sent := range map[int64]int{10: 1, 1000: 2} {
+		harness.Bubble(t, fmt.Sprint("MaxReplay ", limit), func(t *testing.T) {
+			text := harness.Text(100)
+			other := harness.Stream(text)
+			c := harness.New(t, harness.Statuses(503, 200, 503, 200), harness.MaxReplay(limit), harness.OnAttempt(func(a restyretry.Attempt) error {
+				if a.Number == 2 {
+					a.Request.SetBody(other)
+				}
+				return nil
+			}))
+			r := c.R().SetBody("given")
+			c.Do(t, r, "PUT", "/").WantBodies(t, "given", text)
+			call := c.Do(t, r, "PUT", "/").WantBodies(t, []string{"given", text}[:sent]...)
+			harness.Equal(t, "refused", call.Err != nil, sent == 1)
+		})
+	}
+}

@@ -172,3 +172,44 @@ func TestAReaderIsSentHoweverOftenItsRequestIsUsed(t *testing.T) {
 		c.Do(t, r, "PUT", "/").WantBodies(t, "hello")
 	}
 }
+
+// What it has seen stays in the context of a trace, and in one derived from it.
+func TestABodyThatIsTakenAwayAfterACurlCommandIsNotSent(t *testing.T) {
+	shown := func(c *harness.Client) *resty.Request {
+		r := c.R().SetDebug(true).EnableGenerateCurlOnDebug().SetBody(harness.Stream("hello"))
+		r.Method = http.MethodPut
+		return r
+	}
+	for name, set := range map[string]func(r *resty.Request){
+		"plain":            func(*resty.Request) {},
+		"SetContentLength": func(r *resty.Request) { r.SetContentLength(true) },
+		"EnableTrace":      func(r *resty.Request) { r.EnableTrace() },
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(200))
+			r := shown(c)
+			set(r)
+			r.GenerateCurlCommand()
+			c.Do(t, r.SetBody(nil), "PUT", "/").Want(t, "200 succeeded").WantBodies(t, "")
+
+			r = shown(c)
+			set(r)
+			r.GenerateCurlCommand()
+			r.SetContext(context.WithValue(r.Context(), t, 1))
+			c.Do(t, r, "PUT", "/").Want(t, "200 succeeded").WantBodies(t, "hello")
+			c.Do(t, r.SetBody(nil), "PUT", "/").Want(t, "200 succeeded").WantBodies(t, "")
+		})
+		harness.Bubble(t, name+", by OnAttempt", func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503, 200), harness.OnAttempt(func(a restyretry.Attempt) error {
+				if a.Number == 2 {
+					a.Request.SetBody(nil)
+				}
+				return nil
+			}))
+			r := shown(c)
+			set(r)
+			r.GenerateCurlCommand()
+			c.Do(t, r, "PUT", "/").WantBodies(t, "hello", "")
+		})
+	}
+}

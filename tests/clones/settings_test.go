@@ -58,6 +58,18 @@ func TestAnotherPreRequestHookAfterInstallIsReported(t *testing.T) {
 	})
 }
 
+// Nothing else says then that there are no retries.
+func TestAnotherPreRequestHookIsReportedWhenTheContextIsReplacedToo(t *testing.T) {
+	log := &harness.Log{}
+	c := harness.New(t, harness.Statuses(200), func(o *restyretry.Options) { o.Logger = log.Slog() })
+	c.SetPreRequestHook(func(*resty.Client, *http.Request) error { return nil })
+	c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error { r.SetContext(t.Context()); return nil })
+	for range 2 {
+		c.Get(t, "/x")
+	}
+	harness.Equal(t, "reports", strings.Count(log.String(), "another pre-request hook"), 1)
+}
+
 func TestRetryAfterIsAskedForTheWaitUnlessItIsSetAfterInstall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		after := func(*resty.Client, *resty.Response) (time.Duration, error) { return 7 * time.Second, nil }

@@ -1,6 +1,7 @@
 package cooldowns
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -258,5 +259,17 @@ func TestAHeldRequestKeepsItsCooldownWhenUpdateExchangesIt(t *testing.T) {
 		if got := fmt.Sprint(departures(c, start)); got != "[1s 1m0s]" {
 			t.Errorf("got %s, want one at 1s and the held one at 1m", got)
 		}
+	})
+}
+
+// It is asked when the context has been ours already.
+func TestAKeyMayReplaceTheContext(t *testing.T) {
+	harness.Bubble(t, "of a first attempt", func(t *testing.T) {
+		cooldown := &restyretry.Cooldown{Key: func(u *url.URL, r *resty.Request) string {
+			r.SetContext(context.Background())
+			return u.Host
+		}}
+		cooldown.Hold("other", time.Minute)
+		harness.New(t, harness.Statuses(503, 200), harness.Cooldown(cooldown)).Get(t, "/").Want(t, "503 status 1s | 200 succeeded")
 	})
 }

@@ -3,6 +3,7 @@ package cooldowns
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"regexp"
@@ -231,6 +232,22 @@ func TestWhatTakesAHostOfAListDown(t *testing.T) {
 			harness.Equal(t, "asked", asked(c.Sent()), tt.want)
 		})
 	}
+}
+
+func TestAnErrorOfOnAfterResponseTakesNoHostDown(t *testing.T) {
+	harness.Bubble(t, "after an empty body of unknown length", func(t *testing.T) {
+		c := harness.Mock(func(n int, r *http.Request) (*http.Response, error) {
+			resp, err := harness.Says(200, "", "")(n, r)
+			resp.ContentLength = -1
+			return resp, err
+		})
+		c.Install(t, restyretry.Off, harness.Cooldown(&restyretry.Cooldown{}), harness.URL(restyretry.BaseURLs(bases("a b")...)))
+		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF })
+		for range 7 {
+			c.Get(t, "/")
+		}
+		harness.Equal(t, "asked", asked(c.Sent()), "a a a a a a a")
+	})
 }
 
 func TestACancelledRequestSaysNothingOfItsHost(t *testing.T) {

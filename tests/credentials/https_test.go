@@ -149,3 +149,52 @@ func TestCredentialsThatComeLateAreNotMovedToHTTP(t *testing.T) {
 		})
 	}
 }
+
+// Only what is known of the URL before a middleware has seen it counts before then,
+// and the last response is kept.
+func TestAMiddlewareMayTakeEachAttemptToHTTPS(t *testing.T) {
+	for name, option := range map[string]harness.Option{
+		"alone":          harness.Attempts(3),
+		"with OnAttempt": harness.OnAttempt(func(restyretry.Attempt) error { return nil }),
+		"with a target":  harness.URL(restyretry.TargetFunc(func(restyretry.Attempt) (string, error) { return "/y", nil })),
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503, 503, 200), option)
+			upgraded := 2
+			c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+				if upgraded--; upgraded >= 0 {
+					r.URL = "https://api.test/x"
+				}
+				return nil
+			})
+			call := c.Do(t, c.R().SetAuthToken("SECRET"), "GET", "/x")
+			harness.Equal(t, "story", harness.Story(call.History), "503 status 1s | 503 status 1s | unsent not-sent")
+			harness.WantError(t, call.Err, "credentials", "https")
+		})
+	}
+}
+
+func TestTheLastResponseIsKeptWhenCredentialsWouldMoveToHTTP(t *testing.T) {
+	for _, hook := range []bool{true, false} {
+		prepare := func(t *testing.T, base string, option harness.Option) *harness.Client {
+			c := harness.Mock(harness.Statuses(503))
+			c.SetBaseURL(base).SetAuthToken("SECRET")
+			c.Install(t, harness.Wait(time.Second), option)
+			if !hook {
+				c.SetPreRequestHook(func(*resty.Client, *http.Request) error { return nil })
+			}
+			return c
+		}
+		harness.Bubble(t, fmt.Sprint("by OnRetry, with the hook: ", hook), func(t *testing.T) {
+			var c *harness.Client
+			c = prepare(t, "https://api.test", harness.OnRetry(func(restyretry.Attempt) { c.SetBaseURL("http://b.test") }))
+			c.Get(t, "/x").Want(t, "503 stopped 1s", harness.ErrAny)
+		})
+		harness.Bubble(t, fmt.Sprint("by a target from http, with the hook: ", hook), func(t *testing.T) {
+			c := prepare(t, "http://api.test", harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+				return []string{"https://a.test/x", "http://b.test/x"}[min(a.Number, 2)-1], nil
+			})))
+			c.Get(t, "/x").Want(t, "503 stopped 1s", harness.ErrAny)
+		})
+	}
+}

@@ -134,14 +134,25 @@ func TestEachConditionOfARequestIsAskedOncePerAttempt(t *testing.T) {
 
 // The same error of the transport would be retried.
 func TestASuccessThatOnAfterResponseRefusesIsNotRepeated(t *testing.T) {
+	refuse := func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF }
 	for name, length := range map[string]int64{"a body": 2, "none": 0, "an empty body whose length was not known": -1} {
+		script := func(n int, r *http.Request) (*http.Response, error) {
+			resp, err := harness.Says(200, "", strings.Repeat("x", max(int(length), 0)))(n, r)
+			resp.ContentLength = length
+			return resp, err
+		}
 		harness.Bubble(t, name, func(t *testing.T) {
-			c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
-				resp, err := harness.Says(200, "", strings.Repeat("x", max(int(length), 0)))(n, r)
-				resp.ContentLength = length
-				return resp, err
-			})
-			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF })
+			c := harness.New(t, script)
+			c.OnAfterResponse(refuse)
+			c.Get(t, "/x").Want(t, "200 not-retryable", io.ErrUnexpectedEOF)
+		})
+		if length < 0 {
+			continue // it may have come from reading as well, for all that Resty says
+		}
+		harness.Bubble(t, name+", before Install", func(t *testing.T) {
+			c := harness.Mock(script)
+			c.OnAfterResponse(refuse)
+			c.Install(t)
 			c.Get(t, "/x").Want(t, "200 not-retryable", io.ErrUnexpectedEOF)
 		})
 	}
@@ -152,4 +163,52 @@ func TestARedirectThatAPolicyRefusesIsFinal(t *testing.T) {
 	c := harness.New(t, harness.Says(302, "Location: /elsewhere", "", "moved"))
 	c.SetRedirectPolicy(resty.RedirectPolicyFunc(func(*http.Request, []*http.Request) error { return refused }))
 	c.Get(t, "/x").Want(t, "302 not-retryable", refused)
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// Whatever else is known of the attempt when it is asked.
+func TestAConditionIsAskedWhereverItStands(t *testing.T) {
+	cut := func(n int, r *http.Request) (*http.Response, error) {
+		resp, err := harness.Says(200)(n, r)
+		resp.Body, resp.ContentLength = io.NopCloser(failing{}), -1
+		return resp, err
+	}
+	noErrors := func(o *restyretry.Options) { o.Errors = nil }
+	for _, tt := range []struct {
+		name, url, status string
+		script            harness.Script
+		option            harness.Option
+	}{
+		{"an error to raise", "/x", "404", harness.Statuses(404), harness.RaiseForStatus},
+		{"an error to redact", "/x?token=secret", "error", harness.Fails(io.ErrUnexpectedEOF), noErrors},
+		{"a body that breaks off at once", "/x", "200", cut, noErrors},
+	} {
+		for place, put := range places {
+			harness.Bubble(t, tt.name+", "+place, func(t *testing.T) {
+				c := harness.Mock(tt.script)
+				call := c.Do(t, put(t, c, always, harness.Wait(time.Second), tt.option), "GET", tt.url)
+				harness.Equal(t, "story", harness.Story(call.History), strings.ReplaceAll("* condition 1s | * condition 1s | * attempts", "*", tt.status))
+				harness.WantError(t, call.Err)
+			})
+		}
+	}
+}
+
+// Resty marks it as one that it does not retry itself.
+func TestTheErrorOfOnAfterResponseIsItsOwnWhoeverAsksForARetry(t *testing.T) {
+	errNo := errors.New("no")
+	for place, put := range places {
+		harness.Bubble(t, place, func(t *testing.T) {
+			c := harness.Mock(harness.Statuses(200))
+			r := put(t, c, always, harness.Wait(time.Second))
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return errNo })
+			call := c.Do(t, r, "GET", "/x").Want(t, "200 condition 1s | 200 condition 1s | 200 attempts", errNo)
+			for _, a := range call.History {
+				harness.WantIs(t, a.Err, errNo)
+			}
+		})
+	}
 }

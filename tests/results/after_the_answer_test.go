@@ -40,17 +40,25 @@ func (s *slow) Read(p []byte) (int, error) {
 }
 
 func TestTookHasTheTimeToSaveAFile(t *testing.T) {
-	harness.Bubble(t, "which comes slowly", func(t *testing.T) {
-		c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
-			resp, err := harness.Statuses(503, 200)(n, r)
-			resp.Body = io.NopCloser(&slow{strings.NewReader("text"), time.Duration(n) * time.Second})
-			return resp, err
+	for name, set := range map[string]func(*harness.Client, *resty.Request, string){
+		"of the request": func(_ *harness.Client, r *resty.Request, path string) { r.SetOutput(path) },
+		"of a middleware after Install": func(c *harness.Client, _ *resty.Request, path string) {
+			c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error { r.SetOutput(path); return nil })
+		},
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+				resp, err := harness.Statuses(503, 200)(n, r)
+				resp.Body = io.NopCloser(&slow{strings.NewReader("text"), time.Duration(n) * time.Second})
+				return resp, err
+			})
+			r := c.R()
+			set(c, r, filepath.Join(t.TempDir(), "file"))
+			call := c.Do(t, r, "GET", "/x").Want(t, "503 status 1s | 200 succeeded")
+			harness.Equal(t, "first", call.History[0].Took, time.Second)
+			harness.Equal(t, "second", call.History[1].Took, 2*time.Second)
 		})
-		r := c.R().SetOutput(filepath.Join(t.TempDir(), "file"))
-		call := c.Do(t, r, "GET", "/x").Want(t, "503 status 1s | 200 succeeded")
-		harness.Equal(t, "first", call.History[0].Took, time.Second)
-		harness.Equal(t, "second", call.History[1].Took, 2*time.Second)
-	})
+	}
 }
 
 type embedded struct{ Details map[string]string }
