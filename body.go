@@ -496,13 +496,3 @@ func dropEmptyBody(hr *http.Request) {
 		hr.Body, hr.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
 	}
 }
-
-// hasField also sees a name that was set verbatim, in other letters.
-func hasField(h http.Header, name string) bool {
-	for key, values := range h {
-		if strings.EqualFold(key, name) && len(values) > 0 && values[0] != "" {
-			return true
-		}
-	}
-	return false
-}

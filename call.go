@@ -3,14 +3,11 @@ package restyretry
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -241,22 +238,6 @@ func (c *call) build(hr *http.Request) error {
 	return nil
 }
 
-// putHeaders adds the header fields that the options ask for. They are not in
-// the Resty request, so that a request that is used again gets a key of its own.
-func (c *call) putHeaders(hr *http.Request) {
-	o := &c.policy.Options
-	if o.AttemptHeader != "" && !hasField(hr.Header, o.AttemptHeader) {
-		hr.Header.Set(o.AttemptHeader, strconv.Itoa(int(c.number.Load())))
-	}
-	if o.IdempotencyHeader == "" || hasField(hr.Header, o.IdempotencyHeader) || slices.Contains(idempotentMethods, hr.Method) {
-		return
-	}
-	if c.key == "" {
-		c.key = rand.Text()
-	}
-	hr.Header.Set(o.IdempotencyHeader, c.key)
-}
-
 // upcoming is the attempt that is about to be sent.
 func (c *call) upcoming() Attempt {
 	a := c.blank()
@@ -472,88 +453,6 @@ func (c *call) advance() {
 	default:
 		c.breakOff(ReasonBody, err)
 	}
-}
-
-// decideStay asks OnAttempt where the next attempt goes, since the server has
-// asked for a wait. It reports whether that attempt follows.
-func (c *call) decideStay() bool {
-	elsewhere := c.goesElsewhere()
-	switch {
-	case c.next.err != nil:
-		c.last().Wait = 0
-	case elsewhere:
-		c.last().Wait = c.current.stay.elsewhere
-	case c.current.stay.reason != "":
-		c.dropChoice()
-		c.last().Wait = 0
-		c.breakOff(c.current.stay.reason, nil)
-		return false
-	}
-	return true
-}
-
-// takeChoice returns the choice of where the next attempt goes, which may have
-// been made before the wait.
-func (c *call) takeChoice() choice {
-	if c.next == nil {
-		return c.choose()
-	}
-	next := *c.next
-	c.next = nil
-	return next
-}
-
-// dropChoice undoes a choice that was made before the wait, if there is one.
-func (c *call) dropChoice() {
-	if c.next != nil {
-		c.request.URL, c.next = c.next.before, nil
-	}
-}
-
-// A choice is where the next attempt goes, and how the request looks then.
-type choice struct {
-	underWay
-	err    error  // of the Target or an OnAttempt, or because it must not go there
-	before string // the URL of the request until then
-}
-
-// choose makes the request what it was before the first attempt, and lets the
-// Target and OnAttempt prepare the next.
-func (c *call) choose() choice {
-	r, last := c.request, c.current
-	next := choice{before: r.URL}
-	c.current = underWay{wanted: true}
-	c.number.Add(1)
-	c.initial.restore(r)
-	r.URL = c.original
-	r.SetContext(&c.own)
-	next.err = c.direct()
-	c.settleOn(r.URL)
-	next.underWay = c.current
-	c.number.Add(-1)
-	c.current = last
-	return next
-}
-
-// settleOn notes the URL of the attempt that is prepared: start sets it.
-func (c *call) settleOn(url string) {
-	c.current.url = url
-	c.current.chosen = c.resent || c.policy.URL != nil || url != c.original
-}
-
-// goesElsewhere reports whether the next attempt goes to another host than the
-// last one, and than the one that answered it. To find out, it has to be chosen.
-func (c *call) goesElsewhere() bool {
-	if c.next == nil {
-		next := c.choose()
-		c.next = &next
-	}
-	u, err := resolve(c.client, c.request, c.next.url)
-	if err != nil {
-		return false
-	}
-	to := hostKey(u)
-	return to != hostKey(c.request.RawRequest.URL) && to != hostKey(answeredBy(c.last().Response))
 }
 
 // stop makes Resty end its loop now, with the last response and the error of the

@@ -275,12 +275,6 @@ func (o *Options) repeats(method string) bool {
 	return slices.ContainsFunc(o.Methods, func(m string) bool { return strings.EqualFold(m, method) })
 }
 
-// hasKey reports whether the server will know the request again. The key is
-// that of the IETF draft "The Idempotency-Key HTTP Header Field".
-func (o *Options) hasKey(h http.Header) bool {
-	return hasField(h, "Idempotency-Key") || o.IdempotencyHeader != "" && hasField(h, o.IdempotencyHeader)
-}
-
 // Transient reports whether the same request may succeed if it is sent again. Every
 // error is transient unless it is known that it would come back.
 //

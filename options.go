@@ -266,42 +266,6 @@ func validateStatuses(option string, statuses []int) error {
 	return nil
 }
 
-// fieldsOfOthers are header fields to which HTTP, net/http or the connection give
-// a meaning of their own (RFC 9110; RFC 9112, section 6), beside those that begin
-// with Content- and If-.
-var fieldsOfOthers = []string{
-	"Accept", "Accept-Encoding", "Authorization", "Connection", "Cookie", "Date", "Expect", "Host",
-	"HTTP2-Settings", "Keep-Alive", "Max-Forwards", "Proxy-Authorization", "Proxy-Connection", "Range", "TE",
-	"Trailer", "Transfer-Encoding", "Upgrade", "User-Agent", "Via",
-}
-
-func validateHeader(option, name string) error {
-	switch {
-	case name == "":
-		return nil
-	case !isToken(name):
-		return fmt.Errorf("restyretry: %s is %q, which is not the name of a header field", option, name)
-	case slices.ContainsFunc(fieldsOfOthers, func(f string) bool { return strings.EqualFold(f, name) }),
-		strings.HasPrefix(strings.ToLower(name), "content-"), strings.HasPrefix(strings.ToLower(name), "if-"):
-		return fmt.Errorf("restyretry: %s is %q, to which HTTP gives a meaning of its own: choose another name, such as X-Attempt", option, name)
-	default:
-		return nil
-	}
-}
-
-// isToken reports whether s is a token of RFC 9110, section 5.6.2.
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case slices.Contains([]byte("!#$%&'*+-.^_`|~"), c):
-		default:
-			return false
-		}
-	}
-	return s != ""
-}
-
 // needsHook reports whether o asks for something that only Resty's pre-request
 // hook can do.
 func (o *Options) needsHook() bool {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -382,9 +384,8 @@ func TestMethodsThatAreRetried(t *testing.T) {
 }
 
 // A server that has refused a request has not acted on it, so any method may be sent
-// again if something asks for it. A 503 by default is no refusal: the POST is not
-// repeated.
-func TestARefusedPOSTIsSentAgain(t *testing.T) {
+// again if something asks for it.
+func TestAPOSTIsSentAgainOnlyAfterARefusal(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		status int
@@ -393,8 +394,8 @@ func TestARefusedPOSTIsSentAgain(t *testing.T) {
 	}{
 		{"by default", 429, harness.Attempts(3), "429 status 1s | 200 succeeded"},
 		{"by default", 425, harness.Attempts(3), "425 status 1s | 200 succeeded"},
-		{"by default", 503, harness.Attempts(3), "503 method"},
-		{"by default", 408, harness.Attempts(3), "408 method"},
+		{"is no refusal by default", 503, harness.Attempts(3), "503 method"},
+		{"is no refusal by default", 408, harness.Attempts(3), "408 method"},
 		{"by default", 401, harness.Attempts(3), "401 not-retryable"},
 		{"in Statuses", 421, func(o *options) { o.Statuses = []int{421} }, "421 status 1s | 200 succeeded"},
 		{"in Refused", 503, func(o *options) { o.Refused = append(o.Refused, 503) }, "503 status 1s | 200 succeeded"},
@@ -467,5 +468,44 @@ func TestTheClientsRetrySettingsBecomeDefaults(t *testing.T) {
 			c.SetRetryCount(4).SetRetryWaitTime(time.Second).SetRetryMaxWaitTime(3 * time.Second)
 			c.Install(t, harness.Rand(part)).Get(t, "/").Want(t, retried(503, want))
 		})
+	}
+}
+
+func TestEverySliceOfTheOptionsIsCopied(t *testing.T) {
+	c := harness.New(t, harness.Statuses(200))
+	kept := map[string]uintptr{}
+	each := func(see func(name string, slice reflect.Value)) func(*options) {
+		return func(o *options) {
+			all := reflect.ValueOf(o).Elem()
+			for i := range all.NumField() {
+				if all.Field(i).Kind() == reflect.Slice {
+					see(all.Type().Field(i).Name, all.Field(i))
+				}
+			}
+		}
+	}
+	c.Update(t, each(func(name string, slice reflect.Value) {
+		slice.Set(slice.Slice(0, 0))
+		slice.Grow(8)
+		kept[name] = slice.Pointer()
+	}))
+	c.Update(t, each(func(name string, slice reflect.Value) {
+		if slice.Cap() > 0 && slice.Pointer() == kept[name] {
+			t.Errorf("%s: got the caller's own slice, want a copy", name)
+		}
+	}))
+	harness.Equal(t, "slices", len(kept) > 0, true)
+}
+
+func TestEveryOptionIsInTheREADME(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range reflect.TypeFor[options]().NumField() {
+		field := reflect.TypeFor[options]().Field(i)
+		if !strings.Contains(string(text), "`"+field.Name+"`") && !strings.Contains(string(text), "o."+field.Name+" ") {
+			t.Errorf("%s is not in the README", field.Name)
+		}
 	}
 }
