@@ -46,26 +46,32 @@ type Request struct {
 }
 
 // Of returns what the page shows of a request that has just ended. Its attempts
-// have no Request, and their responses have nothing but status and header, so it
-// may be kept for long. The header may have secrets, such as cookies, which the page
-// does not show.
+// have no Request, and their responses have nothing but the status and the header
+// fields that ask for a wait, so it may be kept for long and has no cookies in it.
 func Of(r *resty.Request) Request {
 	shown, _ := r.Context().Value(nameKey{}).(Request)
 	shown.Attempts = restyretry.History(r)
 	for i, a := range shown.Attempts {
-		shown.Attempts[i].Request, shown.Attempts[i].Response = nil, withoutBody(a.Response)
+		shown.Attempts[i].Request, shown.Attempts[i].Response = nil, shownOf(a.Response)
 	}
 	shown.Deadline, _ = r.Context().Deadline()
 	shown.Ended = time.Now()
 	return shown
 }
 
-func withoutBody(r *resty.Response) *resty.Response {
+// shownOf returns what the page needs of a response.
+func shownOf(r *resty.Response) *resty.Response {
 	if r == nil || r.RawResponse == nil {
 		return nil
 	}
+	header := make(http.Header)
+	for _, name := range waitFields {
+		if value := r.Header().Get(name); value != "" {
+			header.Set(name, value)
+		}
+	}
 	return &resty.Response{RawResponse: &http.Response{
-		Status: r.RawResponse.Status, StatusCode: r.RawResponse.StatusCode, Header: r.Header().Clone(),
+		Status: r.RawResponse.Status, StatusCode: r.RawResponse.StatusCode, Header: header,
 	}}
 }
 

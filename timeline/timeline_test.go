@@ -228,7 +228,7 @@ func TestPageTellsEachStory(t *testing.T) {
 	}
 }
 
-func TestRequestIsKeptWithoutItsBodies(t *testing.T) {
+func TestRequestIsKeptWithoutItsBodiesAndOtherFields(t *testing.T) {
 	for _, r := range tell(t) {
 		for _, a := range r.Attempts {
 			if a.Request != nil {
@@ -236,6 +236,14 @@ func TestRequestIsKeptWithoutItsBodies(t *testing.T) {
 			}
 			if a.Response != nil && (len(a.Response.Body()) > 0 || a.Response.RawResponse.Body != nil) {
 				t.Errorf("%s: got attempt %d with a body", r.Name, a.Number)
+			}
+			if a.Response == nil {
+				continue
+			}
+			for name := range a.Response.Header() {
+				if !strings.Contains(name, "Retry-After") {
+					t.Errorf("%s: got attempt %d with the field %s", r.Name, a.Number, name)
+				}
 			}
 		}
 	}

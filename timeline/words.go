@@ -79,13 +79,16 @@ func outcome(a restyretry.Attempt) string {
 	}
 }
 
+// waitFields are the header fields by which servers ask for a wait.
+var waitFields = []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms", "Retry-After"}
+
 // serverWait returns the header field by which the server asked for a wait,
 // and the wait. The package understands more fields than these.
 func serverWait(a restyretry.Attempt) (field string, wait time.Duration) {
 	if a.Response == nil || a.Response.IsSuccess() {
 		return "", 0
 	}
-	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms", "Retry-After"} {
+	for _, name := range waitFields {
 		value, unit := a.Response.Header().Get(name), time.Millisecond
 		if name == "Retry-After" {
 			unit = time.Second
