@@ -175,7 +175,7 @@ func (a answer) to(r *http.Request) (*http.Response, error) {
 	if a.err != "" {
 		return nil, errors.New(a.err)
 	}
-	header := make(http.Header)
+	header := http.Header{"Set-Cookie": {"session=secret"}}
 	if a.retryAfter != "" {
 		header.Set("Retry-After", a.retryAfter)
 	}
