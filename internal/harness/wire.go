@@ -23,7 +23,7 @@ func Serve(t testing.TB, handler http.Handler, opts ...Option) *Client {
 }
 
 // Wire returns a client with the plugin for a server that is there, like [Serve].
-// Its requests go over the wire, and are not in what was sent.
+// What its requests send goes over the wire, and is not recorded.
 func Wire(t testing.TB, baseURL string, opts ...Option) *Client {
 	t.Helper()
 	c := &Client{Client: resty.New().SetBaseURL(baseURL).SetLogger(Silent{})}

@@ -18,6 +18,9 @@ import (
 
 const timeouts = "error error 1s | error error 1s | error attempts"
 
+// hangs answers no request over the wire.
+var hangs http.HandlerFunc = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
 func TestAnAttemptThatTimesOutIsRetried(t *testing.T) {
 	for name, set := range map[string]func(*harness.Client){
 		"AttemptTimeout":         func(c *harness.Client) { _ = c.Plugin.Update(harness.AttemptTimeout(5 * time.Second)) },
@@ -25,8 +28,7 @@ func TestAnAttemptThatTimesOutIsRetried(t *testing.T) {
 		"a middleware's context": func(c *harness.Client) { withTimeout(c, 5*time.Second) }, // whose end is not the caller's
 	} {
 		harness.Bubble(t, name, func(t *testing.T) {
-			for _, script := range []harness.Script{harness.Hangs, harness.Conns(t, []string{})} {
-				c := harness.New(t, script)
+			for _, c := range []*harness.Client{harness.New(t, harness.Hangs), harness.Piped(t, hangs, false, harness.Wait(time.Second))} {
 				set(c)
 				for _, limit := range []time.Duration{0, time.Minute} {
 					ctx, cancel := context.Background(), func() {}
@@ -56,12 +58,9 @@ func TestTheCallersDeadlineIsNoTimeoutOfAnAttempt(t *testing.T) {
 
 func TestAnErrorNamesTheTimeoutOfAnAttempt(t *testing.T) {
 	harness.Bubble(t, "of net/http", func(t *testing.T) {
-		c := harness.New(t, nil, harness.AttemptTimeout(10*time.Millisecond))
-		c.SetTransport(harness.Transport(t, []string{}))
-		call := c.Get(t, "/x")
-		harness.WantIs(t, call.Err, context.DeadlineExceeded)
+		c := harness.Piped(t, hangs, false, harness.Wait(time.Second), harness.AttemptTimeout(10*time.Millisecond))
+		call := c.Get(t, "/x").Want(t, timeouts, context.DeadlineExceeded)
 		harness.WantError(t, call.Err, "AttemptTimeout of 10ms exceeded")
-		harness.Equal(t, "story", harness.Story(call.History), timeouts)
 	})
 }
 

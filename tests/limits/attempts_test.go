@@ -1,7 +1,6 @@
 package limits
 
 import (
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -36,26 +35,6 @@ func TestARequestHasAsManyAttemptsAsItsOptionsSay(t *testing.T) {
 			c.Install(t, harness.Wait(time.Second))
 			ctx := restyretry.With(t.Context(), tt.opts...)
 			c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, used(tt.want)).WantStatus(t, 503)
-		})
-	}
-}
-
-// net/http repeats a request by itself when a connection that it has kept is dead,
-// where a key says that it may. The plugin cannot see that, and adds no key.
-func TestWhatTheTransportRepeatsIsOneAttempt(t *testing.T) {
-	const fine = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-	for key, tt := range map[string]struct {
-		want string
-		errs []error
-	}{"k-1": {"200 succeeded", nil}, "": {"error method", []error{io.EOF}}} {
-		harness.Bubble(t, "key "+key, func(t *testing.T) {
-			c := harness.New(t, harness.Conns(t, []string{fine, ""}, []string{fine}))
-			c.Get(t, "/warm-up").Want(t, "200 succeeded")
-			r := c.R()
-			if key != "" {
-				r.SetHeader("Idempotency-Key", key)
-			}
-			c.Do(t, r, "POST", "/x").Want(t, tt.want, tt.errs...).WantHeader(t, "Idempotency-Key", key)
 		})
 	}
 }

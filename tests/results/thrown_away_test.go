@@ -146,7 +146,7 @@ func TestTheLastRawResponseIsTheCallers(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		}), false, harness.AttemptTimeout(2*time.Second))
-		getRaw(t, c, "slow slow slow slow slow ").WantStory(t, "503 status 1ms | 200 succeeded")
+		getRaw(t, c, "slow slow slow slow slow ").Want(t, "503 status 1ms | 200 succeeded")
 	})
 }
 
@@ -253,7 +253,7 @@ func TestTheBeginningOfARawResponseThatIsGivenUpMayBeRead(t *testing.T) {
 			head, err := io.ReadAll(a.Response.RawBody())
 			heads = append(heads, fmt.Sprint(string(head), err != nil))
 		}))
-		call := getRaw(t, c, "fine").WantStory(t, "503 status 1ms | 503 status 1ms | 200 succeeded").WantTook(t, 102*time.Millisecond)
+		call := getRaw(t, c, "fine").Want(t, "503 status 1ms | 503 status 1ms | 200 succeeded").WantTook(t, 102*time.Millisecond)
 		if want := []string{"halftrue", "halftrue"}; !slices.Equal(heads, want) {
 			t.Errorf("got %q of the responses, want %q", heads, want)
 		}

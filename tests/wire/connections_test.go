@@ -47,10 +47,10 @@ func TestRawRetriesUseOneConnection(t *testing.T) {
 				dials[address]++
 				return dial(ctx, network, address)
 			}
-			other := func() { n -= n % 2; c.Get(t, "http://other.test/x").WantStory(t, "200 succeeded"); n = 0 }
+			other := func() { n -= n % 2; c.Get(t, "http://other.test/x").Want(t, "200 succeeded"); n = 0 }
 			other()
 			for range 50 {
-				getRaw(t, c).WantStory(t, "503 status 1ms | 200 succeeded").WantTook(t, time.Millisecond)
+				getRaw(t, c).Want(t, "503 status 1ms | 200 succeeded").WantTook(t, time.Millisecond)
 			}
 			other()
 			harness.Equal(t, "connections", fmt.Sprint(dials), "map[127.0.0.1:443:1 other.test:80:1]")
@@ -86,7 +86,7 @@ func TestARawResponseThatNeverEndsIsGivenUpSoon(t *testing.T) {
 						time.Sleep(body.pause)
 					}
 				}), http2)
-				getRaw(t, c).WantStory(t, "503 status 1ms | 200 succeeded").WantTook(t, body.want)
+				getRaw(t, c).Want(t, "503 status 1ms | 200 succeeded").WantTook(t, body.want)
 				select {
 				case <-ended:
 				case <-time.After(time.Second):
