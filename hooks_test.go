@@ -334,7 +334,7 @@ func TestOnDoneIsToldOfAPanic(t *testing.T) {
 			})
 			call := c.Get(t, "/x")
 			harness.Equal(t, "panic", call.Panic, any(no))
-			harness.Equal(t, "history", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			harness.Equal(t, "OnDone", harness.Story(call.Done), harness.Story(call.History[len(call.History)-1:]))
 			harness.Equal(t, "sent", len(call.Sent), tt.sent)
 			stats := c.Plugin.Stats()

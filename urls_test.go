@@ -276,7 +276,7 @@ func TestAnSRVRecordIsLookedUpUnlessThereIsATarget(t *testing.T) {
 		c.SetScheme("http")
 		r := c.R().SetSRV(&resty.SRVRecord{Service: "web", Domain: "api.test"}).SetQueryParam("q", "1")
 		call := c.Do(t, r, "GET", "/x").WantSent(t, tt.want)
-		harness.Equal(t, "story", harness.Story(call.History), "503 status | 503 status | 503 attempts")
+		call.WantStory(t, "503 status | 503 status | 503 attempts")
 	}
 }
 
@@ -297,7 +297,7 @@ func TestARetryAfterARedirectBeginsAnew(t *testing.T) {
 				o.PreRequest = func(*resty.Client, *http.Request) error { prepared++; return nil }
 			})
 			call := c.Do(t, c.R(), method, "/order")
-			harness.Equal(t, "story", harness.Story(call.History), want)
+			call.WantStory(t, want)
 			round := method + " http://api.test/order GET http://other.test/done?token=SECRET"
 			harness.Equal(t, "sent", strings.Join(sent, " "), strings.TrimSuffix(strings.Repeat(round+" ", prepared), " "))
 			harness.Equal(t, "calls of PreRequest", prepared, len(call.History))

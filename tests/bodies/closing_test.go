@@ -256,7 +256,7 @@ func TestARequestThatIsNotSentLeavesNothingBehind(t *testing.T) {
 				harness.Equal(t, "times closed", closed(), 1)
 				harness.Equal(t, "requests sent", len(call.Sent), tt.sent)
 				harness.Equal(t, "failed", call.Err != nil || call.Panic != nil, true)
-				harness.Equal(t, "story", harness.Story(call.History), tt.story)
+				call.WantStory(t, tt.story)
 				if tt.story != "" {
 					harness.Equal(t, "OnDone", len(call.Done), 1)
 				}

@@ -51,7 +51,7 @@ func TestTheBodyThatOnAttemptSetsIsThatOfTheAttemptAlone(t *testing.T) {
 				return nil
 			}))
 			call := c.Do(t, c.R().SetBody(tt.given), "PUT", "/").WantBodies(t, tt.want...)
-			harness.Equal(t, "story", harness.Story(call.History), "503 status 1s | 503 status 1s | 503 status 1s | 503 attempts")
+			call.WantStory(t, "503 status 1s | 503 status 1s | 503 status 1s | 503 attempts")
 		})
 	}
 	harness.Equal(t, "times the given reader was closed", first.closed, 1)

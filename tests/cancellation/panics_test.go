@@ -74,7 +74,7 @@ func TestAPanicComesThroughAndTheRequestIsOver(t *testing.T) {
 			call := c.Get(t, "/x")
 			harness.Equal(t, "panic", call.Panic, any("boom"))
 			harness.Equal(t, "calls of OnPanic", told, 1)
-			harness.Equal(t, "story", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			harness.Equal(t, "calls of OnDone", len(call.Done), 1)
 			harness.Equal(t, "its attempt", call.Done[0].Number, len(call.History))
 			harness.Equal(t, "its reason", call.Done[0].Reason, restyretry.ReasonPanic)
@@ -109,7 +109,7 @@ func TestARequestMayBeUsedAgainAfterAPanicWhichIsLogged(t *testing.T) {
 			return true
 		}), func(o *restyretry.Options) { o.Logger = log.Slog() })
 		call := c.Get(t, "/x")
-		harness.Equal(t, "story", harness.Story(call.History), "404 condition 1s | 404 panic")
+		call.WantStory(t, "404 condition 1s | 404 panic")
 		harness.Equal(t, "log", log.Lines()[1], `level=WARN msg="giving up" method=GET url=http://api.test/x attempt=2 max=3 reason=panic status=404`)
 		panicking = false
 		c.Do(t, call.Request, "GET", "/x").Want(t, "404 condition 1s | 404 condition 1s | 404 attempts")

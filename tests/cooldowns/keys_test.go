@@ -149,7 +149,7 @@ func TestAKeyThatPanicsEndsTheRequest(t *testing.T) {
 			c.OnPanic(func(*resty.Request, error) { panics++ })
 			call := c.Get(t, "/")
 			harness.Equal[any](t, "panic", call.Panic, "no key")
-			harness.Equal(t, "history", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			harness.Equal(t, "OnPanic", panics, 1)
 			harness.Equal(t, "OnDone", len(call.Done), 1)
 			harness.Equal(t, "given up", c.Plugin.Stats().GivenUp[restyretry.ReasonPanic], 1)
@@ -232,7 +232,7 @@ func TestTheOptionsOfARequestHoldItOrNot(t *testing.T) {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
 			c, _ := cold(t, harness.Statuses(200))
 			call := c.Do(t, c.R().SetContext(restyretry.With(t.Context(), tt.opt)), "GET", "/")
-			harness.Equal(t, "history", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 		})
 	}
 }

@@ -156,7 +156,7 @@ func TestAMiddlewareMayRefuseARetry(t *testing.T) {
 	harness.Bubble(t, "which is no cancellation", func(t *testing.T) {
 		call := client(t).Get(t, "/x").WantStatus(t, -1)
 		harness.WantIs(t, call.Err, errNo)
-		harness.Equal(t, "story", harness.Story(call.History), "503 status 1s | unsent not-sent")
+		call.WantStory(t, "503 status 1s | unsent not-sent")
 	})
 	harness.Bubble(t, "and the next turn sends it", func(t *testing.T) {
 		c := client(t, harness.URL(restyretry.URLs("http://a.test/", "http://b.test/")))

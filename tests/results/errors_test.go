@@ -60,7 +60,7 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 				tt.set(c, r)
 			}
 			call := c.Do(t, r, "GET", "/")
-			harness.Equal(t, "story", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			if tt.err == harness.ErrAny {
 				harness.WantError(t, call.Err)
 			} else {

@@ -137,7 +137,7 @@ func TestARequestThatIsNeverMadeLeavesNothingBehind(t *testing.T) {
 			if call.Err == nil && call.Panic == nil || len(call.Sent) != 0 {
 				t.Fatalf("got no error, and %d requests", len(call.Sent))
 			}
-			harness.Equal(t, "history", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			harness.Equal(t, "OnDone", harness.Story(call.Done), tt.want)
 			if r.Context() != ctx || restyretry.Number(r.Context()) != 0 || r.Method != http.MethodPut || r.Body != tt.body {
 				t.Errorf("got context %v, method %s, body %v; want those of the caller", r.Context(), r.Method, r.Body)

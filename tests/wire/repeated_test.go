@@ -261,7 +261,7 @@ func (u use) check(t *testing.T, f fault) {
 		want = strings.Fields(first)[0] + " method"
 	}
 	call := c.Do(t, r, u.method, "/orders/1")
-	harness.Equal(t, "story", harness.Story(call.History), want)
+	call.WantStory(t, want)
 	asked := len(call.History)
 	if f.unseen {
 		asked--
@@ -440,7 +440,7 @@ func TestAPOSTOverAnUnknownTransportIsNotRepeatedAfterARedirect(t *testing.T) {
 			c := harness.New(t, harness.Each(harness.Says(307, "Location: "+to), harness.Fails(refused)))
 			call := c.Do(t, c.R().SetBody("an order"), "POST", "/x")
 			harness.WantIs(t, call.Err, refused)
-			harness.Equal(t, "story", harness.Story(call.History), "error method")
+			call.WantStory(t, "error method")
 			harness.Equal(t, "requests", len(call.Sent), 2)
 		})
 	}
