@@ -271,6 +271,12 @@ func TestAnSRVRecordIsLookedUpUnlessThereIsATarget(t *testing.T) {
 		{harness.Attempts(3), "http://second.test:80/x?q=1 http://best.test:80/x?q=1 http://second.test:80/x?q=1"},
 		{harness.OnAttempt(func(restyretry.Attempt) error { return nil }), "http://second.test:80/x?q=1 http://best.test:80/x?q=1 http://second.test:80/x?q=1"},
 		{harness.URL(restyretry.URLs("http://a.test/y", "http://b.test/y")), "http://a.test/y?q=1 http://b.test/y?q=1 http://b.test/y?q=1"},
+		{harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			if a.Number == 1 {
+				return a.Request.URL, nil
+			}
+			return "", nil
+		})), "http://second.test:80/x?q=1 ?q=1 ?q=1"}, // an empty URL is the base URL here too
 	} {
 		c := harness.New(t, harness.Statuses(503), harness.Wait(0), tt.option) // the resolver lives in no bubble
 		c.SetScheme("http")
