@@ -430,6 +430,32 @@ func TestOneThatWaitsForProbesDoesSoWithinItsLimits(t *testing.T) {
 	}
 }
 
+// A probe is told to wait once more, and the next one hangs. Those whose limit is
+// nearly used up wait 5 seconds for it too, counted anew.
+func TestEachProbeIsWaitedForAnew(t *testing.T) {
+	bubble(t, "by 20", func(t *testing.T) {
+		c := newCrowd()
+		p := probe(t, c.Cooldown)
+		start := time.Now()
+		for range 20 {
+			go func() { _ = c.send(t.Context(), 62*time.Second, nil) }()
+		}
+		time.Sleep(time.Second)
+		c.told(apiHost, time.Minute)
+		p.done(true)
+		time.Sleep(time.Minute)
+		if p, _, err := c.wait(t.Context(), apiHost, 0, time.Time{}); p == nil || err != nil {
+			t.Fatalf("got %v, %v, want the second probe", p, err)
+		}
+		time.Sleep(time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if got := slices.Min(c.at) - start.Sub(c.start); len(c.at) != 20 || got < 66*time.Second {
+			t.Errorf("got %d that left, the first after %v, want 20 after 66 s", len(c.at), got)
+		}
+	})
+}
+
 func TestAKeyHoldsOnlyItsOwn(t *testing.T) {
 	c := new(Cooldown)
 	c.told("one", time.Minute)

@@ -87,6 +87,22 @@ func TestAPanicComesThroughAndTheRequestIsOver(t *testing.T) {
 	}
 }
 
+// Somebody else's pre-request hook takes the place of the plugin's, so that the
+// context of the raw request is not the plugin's either.
+func TestAPanicOfATargetThatIsAskedAheadLeavesTheNumberOfTheAttempt(t *testing.T) {
+	harness.Bubble(t, "without the plugin's hook", func(t *testing.T) {
+		c := harness.New(t, harness.Says(503, "Retry-After: 1"), harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			if a.Number == 2 {
+				boom()
+			}
+			return "/x", nil
+		})))
+		c.SetPreRequestHook(func(*resty.Client, *http.Request) error { return nil })
+		call := c.Get(t, "/x").WantStory(t, "503 panic")
+		harness.Equal(t, "number", restyretry.Number(call.Request.RawRequest.Context()), 1)
+	})
+}
+
 func TestAPanicOfOnDoneComesThroughOnce(t *testing.T) {
 	for _, status := range []int{200, 404, 503} {
 		harness.Bubble(t, http.StatusText(status), func(t *testing.T) {

@@ -56,6 +56,35 @@ func TestTheCallersDeadlineIsNoTimeoutOfAnAttempt(t *testing.T) {
 	})
 }
 
+// A transport that returns late finds the caller's end, though the attempt timed
+// out first.
+func TestTheCallersEndIsTheErrorOfTheContextOfAnAttempt(t *testing.T) {
+	harness.Bubble(t, "after AttemptTimeout", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := harness.New(t, func(_ int, r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			cancel()
+			return nil, r.Context().Err()
+		}, harness.AttemptTimeout(time.Second))
+		call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "error cancelled", context.Canceled)
+		harness.Equal(t, "a timeout", errors.Is(call.Err, context.DeadlineExceeded), false)
+	})
+}
+
+func TestATransportIsToldTheCallersDeadline(t *testing.T) {
+	harness.Bubble(t, "in each attempt", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		want, _ := ctx.Deadline()
+		c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+			got, _ := r.Context().Deadline()
+			harness.Equal(t, "deadline", got, want)
+			return harness.Statuses(503)(n, r)
+		})
+		c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 status 1s | 503 status 1s | 503 attempts")
+	})
+}
+
 func TestAnErrorNamesTheTimeoutOfAnAttempt(t *testing.T) {
 	harness.Bubble(t, "of net/http", func(t *testing.T) {
 		c := harness.Piped(t, hangs, false, harness.Wait(time.Second), harness.AttemptTimeout(10*time.Millisecond))

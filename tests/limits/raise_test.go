@@ -56,6 +56,16 @@ func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
 	}
 }
 
+func TestAnErrorOfTheAttemptIsNotHiddenByItsStatus(t *testing.T) {
+	harness.Bubble(t, "of OnAfterResponse", func(t *testing.T) {
+		no := errors.New("no")
+		c := harness.New(t, harness.Statuses(404), harness.RaiseForStatus)
+		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return no })
+		call := c.Get(t, "/x").Want(t, "404 not-retryable", no)
+		harness.Equal(t, "a *StatusError", errors.As(call.Err, new(*restyretry.StatusError)), false)
+	})
+}
+
 func TestAStatusIsNoErrorAfterARecoveryOrUnasked(t *testing.T) {
 	for last, option := range map[int]harness.Option{200: harness.RaiseForStatus, 503: harness.Attempts(2)} {
 		harness.Bubble(t, http.StatusText(last), func(t *testing.T) {

@@ -3,6 +3,7 @@ package results
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -66,6 +67,16 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 			} else {
 				harness.WantIs(t, call.Err, tt.err)
 			}
+		})
+	}
+	for _, tt := range []struct {
+		method string
+		status int
+	}{{"GET", 204}, {"GET", 304}, {"HEAD", 200}} {
+		harness.Bubble(t, fmt.Sprintf("a middleware before Install, %s %d, which has no body", tt.method, tt.status), func(t *testing.T) {
+			c := harness.Mock(harness.Says(tt.status, "", ""))
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF })
+			c.Install(t).Do(t, c.R(), tt.method, "/").Want(t, fmt.Sprint(tt.status, " not-retryable"), io.ErrUnexpectedEOF)
 		})
 	}
 	harness.Bubble(t, "what was not received in full", func(t *testing.T) {

@@ -81,6 +81,21 @@ func TestAnOutputHasTheDownloadOrNothing(t *testing.T) {
 		c.Do(t, c.R().SetOutput(filepath.Join(t.TempDir(), "out")), "GET", "/").
 			Want(t, "200 error 1s | 200 error 1s | 200 attempts", io.ErrUnexpectedEOF)
 	})
+	harness.Bubble(t, "within one tick of the clock", func(t *testing.T) { // only its size tells that it was written
+		path := filepath.Join(t.TempDir(), "out")
+		write(t, path, "before")
+		before, _ := os.Stat(path)
+		c := harness.New(t, func(_ int, r *http.Request) (*http.Response, error) {
+			late := readFunc(func([]byte) (int, error) {
+				return 0, errors.Join(io.ErrUnexpectedEOF, os.Chtimes(path, before.ModTime(), before.ModTime()))
+			})
+			body := io.MultiReader(strings.NewReader("part of the file"), late)
+			return &http.Response{StatusCode: 404, Request: r, ContentLength: 100, Body: io.NopCloser(body)}, nil
+		}, harness.Attempts(1))
+		c.Do(t, c.R().SetOutput(path), "GET", "/").Want(t, "404 attempts", io.ErrUnexpectedEOF)
+		_, err := os.Stat(path)
+		harness.WantIs(t, err, os.ErrNotExist)
+	})
 	// Registered before Install, it keeps Install's own from seeing the response.
 	for _, status := range []int{404, 503} {
 		harness.Bubble(t, "a middleware refuses the error page", func(t *testing.T) {
@@ -96,6 +111,10 @@ func TestAnOutputHasTheDownloadOrNothing(t *testing.T) {
 		})
 	}
 }
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 func write(t *testing.T, path, text string) {
 	t.Helper()

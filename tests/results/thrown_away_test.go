@@ -118,13 +118,16 @@ func TestTheBodyOfAnUpgradeMayBeWrittenTo(t *testing.T) {
 			return &http.Response{StatusCode: 101, Request: r, Body: body}, nil
 		}, harness.AttemptTimeout(time.Hour))
 		call := c.Do(t, c.R().SetDoNotParseResponse(true), "GET", "/").Want(t, "101 succeeded")
-		defer call.Response.RawBody().Close()
 		w, ok := call.Response.RawBody().(io.Writer)
 		if !ok {
 			t.Fatalf("got a body of type %T, want an io.Writer", call.Response.RawBody())
 		}
 		_, err := io.WriteString(w, "hello")
 		harness.Equal(t, "written", fmt.Sprint(written.String(), err), "hello<nil>")
+		ctx := call.Sent[0].Request.Context()
+		harness.Equal(t, "its context", ctx.Err(), nil)
+		harness.Equal(t, "error of Close", call.Response.RawBody().Close(), nil)
+		harness.Equal(t, "its context, when it is closed", ctx.Err(), context.Canceled)
 	})
 }
 
