@@ -334,7 +334,7 @@ func TestTheLatestEndWins(t *testing.T) {
 }
 
 func TestHoldForNoTimeReleasesTheHeldInATenthOfWhatTheyWaited(t *testing.T) {
-	bubble(t, "20 s", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd()
 		c.told(apiHost, time.Minute)
 		all := c.join(t, 100, nil)
@@ -433,7 +433,7 @@ func TestOneThatWaitsForProbesDoesSoWithinItsLimits(t *testing.T) {
 // A probe is told to wait once more, and the next one hangs. Those whose limit is
 // nearly used up wait 5 seconds for it too, counted anew.
 func TestEachProbeIsWaitedForAnew(t *testing.T) {
-	bubble(t, "by 20", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd()
 		p := probe(t, c.Cooldown)
 		start := time.Now()
@@ -684,7 +684,7 @@ func TestACooldownRemembersAThousandHostsUntilTheyAreOver(t *testing.T) {
 
 // With the race detector; the bubble sees a goroutine that is left behind.
 func TestACooldownIsSafeForManyAtOnce(t *testing.T) {
-	bubble(t, "two processes", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		members, _ := fleet(2)
 		keys := []string{"a", "b", "c", ""}
 		var all sync.WaitGroup
@@ -760,7 +760,7 @@ func TestAHostThatIsDownIsTriedByOneRequestEverMoreSeldom(t *testing.T) {
 }
 
 func TestARequestThatTriesAHostAndIsLostIsFollowedByAnotherAfter5Seconds(t *testing.T) {
-	bubble(t, "primary", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := new(Cooldown)
 		c.failed("primary", false)
 		time.Sleep(2 * time.Second)
@@ -829,7 +829,7 @@ func TestOfAListTheFirstThatIsFreeIsPickedThenOneThatIsDown(t *testing.T) {
 }
 
 func TestAListGoesElsewhereWhileAProbeIsOut(t *testing.T) {
-	bubble(t, "primary", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c, picked := new(Cooldown), ""
 		pick := func() { picked += fmt.Sprint(c.pick(2, pair)) }
 		c.told("primary", time.Minute)

@@ -153,6 +153,20 @@ func (c *Client) Get(t testing.TB, url string) *Call {
 	return c.Do(t, c.R(), http.MethodGet, url)
 }
 
+// GetRaw sends a GET, and reads the response, which is raw and has to be this one.
+func (c *Client) GetRaw(t testing.TB, url, want string) *Call {
+	t.Helper()
+	call := c.Do(t, c.R().SetDoNotParseResponse(true), http.MethodGet, url)
+	if call.Err != nil {
+		t.Fatal(call.Err)
+	}
+	defer call.Response.RawBody().Close()
+	got, err := io.ReadAll(call.Response.RawBody())
+	Equal(t, "error of the raw body", err, nil)
+	SameText(t, "raw body", string(got), want)
+	return call
+}
+
 // Do sends a request, and collects what becomes of it. No other may run meanwhile.
 func (c *Client) Do(t testing.TB, r *resty.Request, method, url string) *Call {
 	t.Helper()
@@ -303,6 +317,10 @@ func Story(history []restyretry.Attempt) string {
 	}
 	return strings.Join(story, " | ")
 }
+
+// UsedUp is the story of a request that has used up n attempts by a 503, with a
+// second between them.
+func UsedUp(n int) string { return strings.Repeat("503 status 1s | ", n-1) + "503 attempts" }
 
 // WantStatus compares the status of the response; 0 is that of an attempt without
 // an answer, and -1 none at all.

@@ -3,23 +3,15 @@ package bodies
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/restyretry/restyretry"
 	"github.com/restyretry/restyretry/internal/harness"
 )
-
-// A closer counts how often it is closed.
-type closer struct {
-	io.Reader
-	closed int
-}
-
-func (c *closer) Close() error { c.closed++; return nil }
 
 func TestTheBodyThatOnAttemptSetsIsThatOfTheAttemptAlone(t *testing.T) {
 	second := func(body any) func(int) any {
@@ -27,7 +19,7 @@ func TestTheBodyThatOnAttemptSetsIsThatOfTheAttemptAlone(t *testing.T) {
 	}
 	own := func(n int) any { return fmt.Sprint("attempt ", n) }
 	ownTexts := []string{"attempt 1", "attempt 2", "attempt 3", "attempt 4"}
-	first, other := &closer{Reader: harness.Stream("given")}, &closer{Reader: harness.Stream("other")}
+	first, other := &closing{Reader: harness.Stream("given")}, &closing{Reader: harness.Stream("other")}
 	for _, tt := range []struct {
 		name  string
 		given any
@@ -59,7 +51,7 @@ func TestTheBodyThatOnAttemptSetsIsThatOfTheAttemptAlone(t *testing.T) {
 }
 
 func TestABodyIsSentThoughOnAttemptReplacesTheContext(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := harness.New(t, harness.Statuses(503, 200), harness.OnAttempt(func(a restyretry.Attempt) error {
 			a.Request.SetContext(context.WithValue(context.Background(), t, 1))
 			return nil
@@ -72,7 +64,7 @@ func TestABodyIsSentThoughOnAttemptReplacesTheContext(t *testing.T) {
 
 // It is encoded, or read from its path, once.
 func TestABodyThatChangesBetweenAttemptsIsSentAsItWasFirst(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		path, document := filepath.Join(t.TempDir(), "a.txt"), &harness.Document{}
 		change := func(text string) {
 			document.Text = text

@@ -18,7 +18,7 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-const used = "503 status 1s | 503 status 1s | 503 attempts"
+var used = harness.UsedUp(3)
 
 func TestEachRetryIsToldOnceWithItsErrorAndTheLastAttemptIsNone(t *testing.T) {
 	errBusy := errors.New("busy")

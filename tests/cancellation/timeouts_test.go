@@ -59,7 +59,7 @@ func TestTheCallersDeadlineIsNoTimeoutOfAnAttempt(t *testing.T) {
 // A transport that returns late finds the caller's end, though the attempt timed
 // out first.
 func TestTheCallersEndIsTheErrorOfTheContextOfAnAttempt(t *testing.T) {
-	harness.Bubble(t, "after AttemptTimeout", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := harness.New(t, func(_ int, r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
@@ -72,7 +72,7 @@ func TestTheCallersEndIsTheErrorOfTheContextOfAnAttempt(t *testing.T) {
 }
 
 func TestATransportIsToldTheCallersDeadline(t *testing.T) {
-	harness.Bubble(t, "in each attempt", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		want, _ := ctx.Deadline()

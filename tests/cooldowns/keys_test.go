@@ -14,7 +14,7 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-func TestAnswersThatBeginACooldown(t *testing.T) {
+func TestAnAnswerThatSaysWaitBeginsACooldown(t *testing.T) {
 	const minute = time.Minute
 	for _, tt := range []struct {
 		status int
@@ -162,7 +162,7 @@ func TestAKeyThatPanicsEndsTheRequest(t *testing.T) {
 }
 
 // One client is told to wait for a minute, with Off. Is a request of another held?
-func TestClientsThatShareACooldownOrTellEachOther(t *testing.T) {
+func TestClientsThatShareACooldownOrTellEachOtherHoldTogether(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		other func(c *harness.Client) *resty.Client

@@ -1,16 +1,12 @@
 package limits
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/restyretry/restyretry"
 	"github.com/restyretry/restyretry/internal/harness"
 )
-
-// used is the story of a request that has used up n attempts.
-func used(n int) string { return strings.Repeat("503 status 1s | ", n-1) + "503 attempts" }
 
 func TestARequestHasAsManyAttemptsAsItsOptionsSay(t *testing.T) {
 	more := harness.Attempts(7)
@@ -34,7 +30,7 @@ func TestARequestHasAsManyAttemptsAsItsOptionsSay(t *testing.T) {
 			c.SetRetryCount(tt.count)
 			c.Install(t, harness.Wait(time.Second))
 			ctx := restyretry.With(t.Context(), tt.opts...)
-			c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, used(tt.want)).WantStatus(t, 503)
+			c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, harness.UsedUp(tt.want)).WantStatus(t, 503)
 		})
 	}
 }

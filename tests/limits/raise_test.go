@@ -19,7 +19,7 @@ func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"GET", 503, used(3)},
+		{"GET", 503, harness.UsedUp(3)},
 		{"GET", 404, "404 not-retryable"},
 		{"POST", 503, "503 method"},
 	} {
@@ -71,7 +71,7 @@ func TestAStatusIsNoErrorAfterARecoveryOrUnasked(t *testing.T) {
 		harness.Bubble(t, http.StatusText(last), func(t *testing.T) {
 			c, succeeded := harness.New(t, harness.Statuses(503, last), option), 0
 			c.OnSuccess(func(*resty.Client, *resty.Response) { succeeded++ })
-			c.Get(t, "/x").Want(t, map[int]string{200: "503 status 1s | 200 succeeded", 503: used(2)}[last])
+			c.Get(t, "/x").Want(t, map[int]string{200: "503 status 1s | 200 succeeded", 503: harness.UsedUp(2)}[last])
 			harness.Equal(t, "calls of OnSuccess", succeeded, 1)
 		})
 	}

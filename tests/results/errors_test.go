@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -90,7 +91,7 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 }
 
 func TestRetryIfIsAskedAboutDecoding(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := harness.New(t, harness.JSON(200, "{"), harness.RetryIf(func(a restyretry.Attempt) bool { return a.Err != nil && a.StatusCode() == 200 }))
 		c.Do(t, c.R().SetResult(new(document)), "GET", "/").Want(t, "200 condition 1s | 200 condition 1s | 200 attempts", harness.ErrAny)
 	})

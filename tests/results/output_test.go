@@ -123,10 +123,6 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-type noTokens struct{}
-
-func (noTokens) Allow() bool { return false }
-
 // A file that Resty has not written is the user's, in its bytes and its time, be it
 // there before or written meanwhile.
 func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
@@ -168,7 +164,7 @@ func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
 		{"cancelled", harness.Hangs, cancelled(nil), ""},
 		{"cancelled with a cause", harness.Hangs, cancelled(no), ""},
 		{"timed out", harness.Hangs, func(c *harness.Client, _ *resty.Request) { c.SetTimeout(time.Second) }, ""},
-		{"rate limiter", harness.Statuses(200), func(c *harness.Client, _ *resty.Request) { c.SetRateLimiter(noTokens{}) }, ""},
+		{"rate limiter", harness.Statuses(200), func(c *harness.Client, _ *resty.Request) { c.SetRateLimiter(harness.Tokens(0)) }, ""},
 		{"middleware", harness.Statuses(200), func(c *harness.Client, _ *resty.Request) {
 			c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return no })
 		}, ""},

@@ -1,4 +1,5 @@
-// Package wire tests what only a socket can show.
+// Package wire tests what needs net/http on both sides, over pipes in a bubble, or
+// over sockets where they matter.
 package wire
 
 import (
