@@ -283,7 +283,7 @@ func Test_implicit_client(t *testing.T) {
 // values, and Number is current_attempt.
 func Test_add_trace_request_ctx(t *testing.T) {
 	type fooKey struct{}
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := client(t)
 		call := c.Do(t, c.R().SetContext(context.WithValue(t.Context(), fooKey{}, "bar")), "GET", "/sometimes_error")
 		want(t, call, sometimes)
