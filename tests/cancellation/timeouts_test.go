@@ -61,11 +61,12 @@ func TestTheCallersDeadlineIsNoTimeoutOfAnAttempt(t *testing.T) {
 func TestTheCallersEndIsTheErrorOfTheContextOfAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		c := harness.New(t, func(_ int, r *http.Request) (*http.Response, error) {
+		c := harness.Wire(t, harness.Base, harness.AttemptTimeout(time.Second))
+		c.SetTransport(harness.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			cancel()
 			return nil, r.Context().Err()
-		}, harness.AttemptTimeout(time.Second))
+		}))
 		call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "error cancelled", context.Canceled)
 		harness.Equal(t, "a timeout", errors.Is(call.Err, context.DeadlineExceeded), false)
 	})
