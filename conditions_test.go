@@ -14,7 +14,7 @@ import (
 
 // The rows stand in the order in which the rules apply. It is 1000 s after 1970, a
 // second after the first attempt, and nothing is random.
-func TestDecide(t *testing.T) {
+func TestAVerdictFollowsTheRulesInTheirOrder(t *testing.T) {
 	const wait = 2 * time.Second
 	errDecode, errStop := errors.New("decoding failed"), errors.New("stop")
 
@@ -186,7 +186,7 @@ type deadlineOnly struct {
 
 func (d deadlineOnly) Deadline() (time.Time, bool) { return d.at, true }
 
-func TestStatusErrorSaysWhatHappened(t *testing.T) {
+func TestAStatusErrorSaysWhatHappened(t *testing.T) {
 	p := &policy{Options: defaults(), plugin: &Plugin{}}
 	p.RaiseForStatus = true
 	resp := &resty.Response{RawResponse: &http.Response{StatusCode: 503}}

@@ -335,7 +335,7 @@ func TestTheLatestEndWins(t *testing.T) {
 }
 
 func TestHoldForNoTimeReleasesTheHeldInATenthOfWhatTheyWaited(t *testing.T) {
-	bubble(t, "20 s", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd()
 		c.told(apiHost, time.Minute)
 		all := c.join(t, 100, nil)
@@ -429,6 +429,32 @@ func TestOneThatWaitsForProbesDoesSoWithinItsLimits(t *testing.T) {
 			time.Sleep(10 * time.Hour)
 		})
 	}
+}
+
+// A probe is told to wait once more, and the next one hangs. Those whose limit is
+// nearly used up wait 5 seconds for it too, counted anew.
+func TestEachProbeIsWaitedForAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd()
+		p := probe(t, c.Cooldown)
+		start := time.Now()
+		for range 20 {
+			go func() { _ = c.send(t.Context(), 62*time.Second, nil) }()
+		}
+		time.Sleep(time.Second)
+		c.told(apiHost, time.Minute)
+		p.done(true)
+		time.Sleep(time.Minute)
+		if p, _, err := c.wait(t.Context(), apiHost, 0, time.Time{}); p == nil || err != nil {
+			t.Fatalf("got %v, %v, want the second probe", p, err)
+		}
+		time.Sleep(time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if got := slices.Min(c.at) - start.Sub(c.start); len(c.at) != 20 || got < 66*time.Second {
+			t.Errorf("got %d that left, the first after %v, want 20 after 66 s", len(c.at), got)
+		}
+	})
 }
 
 func TestAKeyHoldsOnlyItsOwn(t *testing.T) {
@@ -659,7 +685,7 @@ func TestACooldownRemembersAThousandHostsUntilTheyAreOver(t *testing.T) {
 
 // The race detector looks at this; the bubble sees a goroutine that is left behind.
 func TestACooldownIsSafeForManyAtOnce(t *testing.T) {
-	bubble(t, "two processes", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		members, _ := fleet(2)
 		keys := []string{"a", "b", "c", ""}
 		var all sync.WaitGroup

@@ -21,7 +21,7 @@ func attemptHeader(name string) harness.Option {
 	return func(o *restyretry.Options) { o.AttemptHeader = name }
 }
 
-func TestIdempotencyHeaderHasOneKeyForAllAttemptsOfARequest(t *testing.T) {
+func TestTheIdempotencyHeaderHasOneKeyForAllAttemptsOfARequest(t *testing.T) {
 	const three = "503 status 1s | 503 status 1s | 503 attempts"
 	for _, method := range []string{"POST", "PATCH", "CONNECT", "REPORT", "post"} {
 		harness.Bubble(t, method, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestAKeyOfTheUsersIsKept(t *testing.T) {
 	}
 }
 
-func TestAttemptHeaderTellsTheNumber(t *testing.T) {
+func TestTheAttemptHeaderTellsTheNumber(t *testing.T) {
 	none, on := func(*restyretry.Options) {}, attemptHeader("X-Attempt")
 	for _, tt := range []struct {
 		name   string

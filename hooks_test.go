@@ -238,11 +238,6 @@ func TestAnErrorOfOnAttemptStopsTheRequest(t *testing.T) {
 	}
 }
 
-// A limiter allows as many attempts as it says.
-type limiter int
-
-func (l *limiter) Allow() bool { *l--; return *l >= 0 }
-
 // Whatever becomes of a request, OnDone runs once: see [harness.Call.Want].
 func TestOnDoneIsToldOfARequestThatWasBrokenOff(t *testing.T) {
 	no := errors.New("no")
@@ -266,8 +261,8 @@ func TestOnDoneIsToldOfARequestThatWasBrokenOff(t *testing.T) {
 			})
 		}
 	}
-	tokens := func(n limiter) func(*resty.Request, *resty.Client) {
-		return func(_ *resty.Request, c *resty.Client) { c.SetRateLimiter(&n) }
+	tokens := func(n int) func(*resty.Request, *resty.Client) {
+		return func(_ *resty.Request, c *resty.Client) { c.SetRateLimiter(harness.Tokens(n)) }
 	}
 	for name, tt := range map[string]struct {
 		prepare func(*resty.Request, *resty.Client)
@@ -334,7 +329,7 @@ func TestOnDoneIsToldOfAPanic(t *testing.T) {
 			})
 			call := c.Get(t, "/x")
 			harness.Equal(t, "panic", call.Panic, any(no))
-			harness.Equal(t, "history", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			harness.Equal(t, "OnDone", harness.Story(call.Done), harness.Story(call.History[len(call.History)-1:]))
 			harness.Equal(t, "sent", len(call.Sent), tt.sent)
 			stats := c.Plugin.Stats()
@@ -472,7 +467,7 @@ func TestATraceDoesNotGrowWithTheAttempts(t *testing.T) {
 	}
 }
 
-func TestStatsCount(t *testing.T) {
+func TestStatsCountWhatHappens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := harness.New(t, harness.Statuses(200, 503, 200, 503, 503, 503, 404, 503))
 		c.Get(t, "/x").Want(t, "200 succeeded")

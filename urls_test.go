@@ -271,12 +271,18 @@ func TestAnSRVRecordIsLookedUpUnlessThereIsATarget(t *testing.T) {
 		{harness.Attempts(3), "http://second.test:80/x?q=1 http://best.test:80/x?q=1 http://second.test:80/x?q=1"},
 		{harness.OnAttempt(func(restyretry.Attempt) error { return nil }), "http://second.test:80/x?q=1 http://best.test:80/x?q=1 http://second.test:80/x?q=1"},
 		{harness.URL(restyretry.URLs("http://a.test/y", "http://b.test/y")), "http://a.test/y?q=1 http://b.test/y?q=1 http://b.test/y?q=1"},
+		{harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			if a.Number == 1 {
+				return a.Request.URL, nil
+			}
+			return "", nil
+		})), "http://second.test:80/x?q=1 ?q=1 ?q=1"}, // an empty URL is the base URL here too
 	} {
 		c := harness.New(t, harness.Statuses(503), harness.Wait(0), tt.option) // the resolver lives in no bubble
 		c.SetScheme("http")
 		r := c.R().SetSRV(&resty.SRVRecord{Service: "web", Domain: "api.test"}).SetQueryParam("q", "1")
 		call := c.Do(t, r, "GET", "/x").WantSent(t, tt.want)
-		harness.Equal(t, "story", harness.Story(call.History), "503 status | 503 status | 503 attempts")
+		call.WantStory(t, "503 status | 503 status | 503 attempts")
 	}
 }
 
@@ -297,7 +303,7 @@ func TestARetryAfterARedirectBeginsAnew(t *testing.T) {
 				o.PreRequest = func(*resty.Client, *http.Request) error { prepared++; return nil }
 			})
 			call := c.Do(t, c.R(), method, "/order")
-			harness.Equal(t, "story", harness.Story(call.History), want)
+			call.WantStory(t, want)
 			round := method + " http://api.test/order GET http://other.test/done?token=SECRET"
 			harness.Equal(t, "sent", strings.Join(sent, " "), strings.TrimSuffix(strings.Repeat(round+" ", prepared), " "))
 			harness.Equal(t, "calls of PreRequest", prepared, len(call.History))

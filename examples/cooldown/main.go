@@ -5,11 +5,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,23 +31,26 @@ func run() error {
 	fmt.Println("50 workers, an API that answers 20 requests a second")
 	fmt.Println("  (each column 0.1 s: - held back, * answered, x refused, . waits after that)")
 	fmt.Println()
-	for _, cooldown := range []*restyretry.Cooldown{nil, {}} {
-		if err := workers(cooldown); err != nil {
-			return err
-		}
+	if err := compare(workers); err != nil {
+		return err
 	}
 	fmt.Println("20 requests, a primary that is dead, and its stand-in")
 	fmt.Println()
-	for _, cooldown := range []*restyretry.Cooldown{nil, {}} {
-		if err := failover(cooldown); err != nil {
-			return err
-		}
-	}
-	return nil
+	return compare(failover)
+}
+
+// compare runs a scenario without a Cooldown and with one, both at once.
+func compare(scenario func(io.Writer, *restyretry.Cooldown) error) error {
+	var without, with strings.Builder
+	failed := make(chan error)
+	go func() { failed <- scenario(&without, nil) }()
+	err := errors.Join(scenario(&with, &restyretry.Cooldown{}), <-failed)
+	fmt.Print(without.String(), with.String())
+	return err
 }
 
 // workers sends a request from each of 50 workers and draws what became of them.
-func workers(cooldown *restyretry.Cooldown) error {
+func workers(out io.Writer, cooldown *restyretry.Cooldown) error {
 	api := httptest.NewServer(&limitedAPI{quota: 20})
 	defer api.Close()
 	client := resty.New().SetBaseURL(api.URL).SetLogger(silent{})
@@ -72,10 +78,10 @@ func workers(cooldown *restyretry.Cooldown) error {
 		if errs[i] != nil {
 			return errs[i]
 		}
-		fmt.Printf("  worker %2d %s\n", i+1, lines[i])
+		fmt.Fprintf(out, "  worker %2d %s\n", i+1, lines[i])
 	}
 	stats := plugin.Stats()
-	fmt.Printf("  %s: %d answered after %.1f s, %d refused, %d times held\n\n", name(cooldown),
+	fmt.Fprintf(out, "  %s: %d answered after %.1f s, %d refused, %d times held\n\n", name(cooldown),
 		stats.Requests, time.Since(start).Seconds(), stats.Retries, stats.Held)
 	return nil
 }
@@ -103,7 +109,7 @@ func timeline(start time.Time, attempts []restyretry.Attempt) string {
 }
 
 // failover sends requests to a list of hosts. Later the first host is back.
-func failover(cooldown *restyretry.Cooldown) error {
+func failover(out io.Writer, cooldown *restyretry.Cooldown) error {
 	standIn := httptest.NewServer(answer("the stand-in"))
 	defer standIn.Close()
 	primary := httptest.NewUnstartedServer(answer("the primary"))
@@ -127,7 +133,7 @@ func failover(cooldown *restyretry.Cooldown) error {
 			return err
 		}
 	}
-	fmt.Printf("  %s: %d tried the primary first, all answered after %d ms\n", name(cooldown),
+	fmt.Fprintf(out, "  %s: %d tried the primary first, all answered after %d ms\n", name(cooldown),
 		plugin.Stats().Retries, time.Since(start).Milliseconds())
 
 	if err := listen(primary, address); err != nil {
@@ -141,7 +147,7 @@ func failover(cooldown *restyretry.Cooldown) error {
 			return err
 		}
 		if resp.String() == "the primary" {
-			fmt.Printf("  the primary is back, and answers %.1f s after it died\n\n", time.Since(start).Seconds())
+			fmt.Fprintf(out, "  the primary is back, and answers %.1f s after it died\n\n", time.Since(start).Seconds())
 			return nil
 		}
 		time.Sleep(20 * time.Millisecond)

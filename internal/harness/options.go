@@ -3,6 +3,8 @@ package harness
 import (
 	"time"
 
+	"github.com/go-resty/resty/v2"
+
 	"github.com/restyretry/restyretry"
 )
 
@@ -61,3 +63,10 @@ func MaxServerWait(d time.Duration) Option {
 func MaxReplay(n int64) Option { return func(o *restyretry.Options) { o.MaxReplay = n } }
 
 func RaiseForStatus(o *restyretry.Options) { o.RaiseForStatus = true }
+
+// Tokens is a rate limiter for Resty that lets n attempts through.
+func Tokens(n int) resty.RateLimiter { return &tokens{n} }
+
+type tokens struct{ left int }
+
+func (t *tokens) Allow() bool { t.left--; return t.left >= 0 }

@@ -108,14 +108,3 @@ func Piped(t testing.TB, handler http.Handler, http2 bool, opts ...Option) *Clie
 	c.SetTransport(transport)
 	return c
 }
-
-// WantStory is [Call.Want] for a client that does not know what it sent, as over the
-// wire. It leaves out the checks of that.
-func (c *Call) WantStory(t testing.TB, story string, errs ...error) *Call {
-	t.Helper()
-	Equal(t, "story", Story(c.History), story)
-	c.wantError(t, errs)
-	Equal(t, "requests counted", c.counted.Requests, 1)
-	Equal(t, "OnDone", Story(c.Done), Story(c.History[max(len(c.History)-1, 0):]))
-	return c
-}

@@ -22,9 +22,8 @@ func Serve(t testing.TB, handler http.Handler, opts ...Option) *Client {
 	return Wire(t, server.URL, opts...)
 }
 
-// Wire returns a client with the plugin for a server that runs already. It waits like
-// that of [Serve]. Its requests go over the wire, and are not in Sent: compare them
-// by [Call.WantStory].
+// Wire returns a client with the plugin for a server that is there, like [Serve].
+// What its requests send goes over the wire, and is not recorded.
 func Wire(t testing.TB, baseURL string, opts ...Option) *Client {
 	t.Helper()
 	c := &Client{Client: resty.New().SetBaseURL(baseURL).SetLogger(Silent{})}

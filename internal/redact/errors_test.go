@@ -15,7 +15,7 @@ import (
 	"github.com/restyretry/restyretry/internal/redact"
 )
 
-func TestErrorIsTheSameIfThereIsNothingToRedact(t *testing.T) {
+func TestAnErrorIsTheSameIfThereIsNothingToRedact(t *testing.T) {
 	refused := &net.OpError{
 		Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv6loopback, Port: 80},
 		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED),
@@ -47,7 +47,7 @@ func TestErrorIsTheSameIfThereIsNothingToRedact(t *testing.T) {
 	}
 }
 
-func TestErrorShowsNoSecret(t *testing.T) {
+func TestAnErrorShowsNoSecret(t *testing.T) {
 	inURL := func(u string, err error) error { return &url.Error{Op: "Get", URL: u, Err: err} }
 	for _, test := range []struct {
 		name string
@@ -103,7 +103,7 @@ type uncomparable []error
 
 func (uncomparable) Error() string { return "bad http://api.test/?token=SECRET" }
 
-func TestErrorIsTheSameToIsAndAs(t *testing.T) {
+func TestAnErrorIsTheSameToIsAndAs(t *testing.T) {
 	dirty := fmt.Errorf("bad http://api.test/?token=SECRET: %w", io.EOF)
 	got := redact.Error(&url.Error{Op: "Get", URL: "http://api.test/?token=SECRET", Err: dirty})
 	if !errors.Is(got, io.EOF) || !errors.Is(got, dirty) {
@@ -126,7 +126,7 @@ func TestErrorIsTheSameToIsAndAs(t *testing.T) {
 	}
 }
 
-func TestErrorKeepsTimeouts(t *testing.T) {
+func TestAnErrorKeepsItsTimeout(t *testing.T) {
 	timeout := &net.DNSError{Err: "bad http://api.test/?token=SECRET", IsTimeout: true, IsTemporary: true}
 	for _, err := range []error{timeout, &url.Error{Op: "Get", URL: "http://api.test", Err: timeout}} {
 		got := redact.Error(err)
@@ -142,7 +142,7 @@ func TestErrorKeepsTimeouts(t *testing.T) {
 	}
 }
 
-func TestReasonQuotesNothing(t *testing.T) {
+func TestTheReasonOfAnErrorQuotesNothing(t *testing.T) {
 	for _, test := range []struct{ url, want string }{
 		{"http://api.test:SECRET", "invalid port"},
 		{"http://api.test/%zz", "invalid URL escape"},

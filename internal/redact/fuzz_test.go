@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/restyretry/restyretry/internal/harness"
 	"github.com/restyretry/restyretry/internal/redact"
 )
 
@@ -85,7 +86,7 @@ func FuzzASecretNeverComesOut(f *testing.F) {
 }
 
 // A password may have several strange parts, which fuzzing is slow to put together.
-func TestASecretAmongManyStrays(t *testing.T) {
+func TestASecretAmongManyStraysIsRedacted(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	some := func() (s string) {
 		for range random.IntN(4) {
@@ -169,7 +170,7 @@ func client(location string, proxy error) *http.Client {
 		},
 		DisableKeepAlives: true,
 	}
-	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+	return &http.Client{Transport: harness.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		if location == "" || r.Response != nil {
 			return transport.RoundTrip(r)
 		}
@@ -177,10 +178,6 @@ func client(location string, proxy error) *http.Client {
 		return &http.Response{StatusCode: http.StatusFound, Header: header, Body: http.NoBody, Request: r}, nil
 	})}
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func checkError(t *testing.T, s, name string, err error) {
 	t.Helper()

@@ -7,7 +7,7 @@ import (
 	"github.com/restyretry/restyretry/internal/redact"
 )
 
-func TestURLShowsWhatIsNoSecret(t *testing.T) {
+func TestAURLShowsWhatIsNoSecret(t *testing.T) {
 	for _, test := range []struct{ url, want string }{
 		{"http://api.test", "http://api.test"},
 		{"https://api.test:8443/a/b", "https://api.test:8443/a/b"},
@@ -73,7 +73,7 @@ func TestURLShowsWhatIsNoSecret(t *testing.T) {
 }
 
 // A middleware may put anything into a url.URL.
-func TestURLThatWasNotParsed(t *testing.T) {
+func TestAURLThatWasNotParsedShowsNoSecret(t *testing.T) {
 	for name, test := range map[string]struct {
 		url  url.URL
 		want string
@@ -97,7 +97,7 @@ func TestURLThatWasNotParsed(t *testing.T) {
 	}
 }
 
-func TestTextThatIsNoURL(t *testing.T) {
+func TestATextThatIsNoURLShowsNoSecret(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"", ""},
 		{"/users/{id}", "/users/{id}"},

@@ -23,7 +23,7 @@ func header(lines ...string) http.Header {
 	return h
 }
 
-func TestWait(t *testing.T) {
+func TestAnAnswerTellsTheWaitByItsFields(t *testing.T) {
 	const s = time.Second
 	for _, tt := range []struct {
 		status int
@@ -176,7 +176,7 @@ func TestWaitIsMeasuredByTheDateOfTheResponse(t *testing.T) {
 	}
 }
 
-func TestParseDate(t *testing.T) {
+func TestADateIsReadInAnyForm(t *testing.T) {
 	at := func(year int, month time.Month, day, hour, minute, second int) time.Time {
 		return time.Date(year, month, day, hour, minute, second, 0, time.UTC)
 	}
@@ -246,7 +246,7 @@ func TestADateHasNoZoneOfTheClients(t *testing.T) {
 	}
 }
 
-func TestDigits(t *testing.T) {
+func TestOnlyDigitsAreANumber(t *testing.T) {
 	for _, text := range []string{
 		"", " ", "\t", "-1", "+1", "-0", "1.5", "1,5", "1.", ".5", "0x10", "1e3", "1E+3", "NaN", "Inf", "infinity", "1_000", "1 0",
 		"1s", "5 seconds", "1;q=1", "1, 2", "\"1\"", "١٢", "１２", "۱۲", "१२", "1\u00a0", "\u20091", "\v1", "1\x00", "\r\n1", "\xff1", "true", "null",
@@ -268,7 +268,7 @@ func TestDigits(t *testing.T) {
 	}
 }
 
-func TestSplitOutsideQuotes(t *testing.T) {
+func TestAListIsSplitOutsideQuotes(t *testing.T) {
 	for text, want := range map[string]string{
 		``: "", `a`: "a", `a,b`: "a|b", `"a,b",c`: `"a,b"|c`, `"a\",b",c`: `"a\",b"|c`, `"a\\",b`: `"a\\"|b`,
 		`"a,b`: `"a,b`, `"a\`: `"a\`, `,`: "|", `\,a`: `\|a`,
@@ -285,7 +285,7 @@ var waitFields = []string{
 	"RateLimit-Reset: ", "X-RateLimit-Reset: ", "X-Rate-Limit-Reset: ", `RateLimit: "q";r=0;t=`,
 }
 
-func TestWaitOfNumbersOfAnyLength(t *testing.T) {
+func TestAWaitMayBeANumberOfAnyLength(t *testing.T) {
 	for _, field := range waitFields {
 		before := time.Duration(0)
 		for n := 1; n <= 400; n++ {
@@ -301,7 +301,7 @@ func TestWaitOfNumbersOfAnyLength(t *testing.T) {
 	}
 }
 
-func TestShouldRetry(t *testing.T) {
+func TestAnAnswerTellsWhetherToRetry(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		lines  string

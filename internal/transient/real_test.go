@@ -82,7 +82,7 @@ var transientFailures = []failure{
 	{"HTTP/2 GOAWAY", goesAway(0x2), "GOAWAY"},
 	{"HTTP/2 connection closed", overHTTP2(func(c net.Conn, _ uint32) { _ = c.Close() }, once), ""},
 
-	{"Resty's rate limit", byResty(harness.Statuses(200), func(c *resty.Client) { c.SetRateLimiter(never{}) }), "rate limit exceeded"},
+	{"Resty's rate limit", byResty(harness.Statuses(200), func(c *resty.Client) { c.SetRateLimiter(harness.Tokens(0)) }), "rate limit exceeded"},
 }
 
 var finalFailures = []failure{
@@ -465,11 +465,6 @@ func policy(p resty.RedirectPolicy) func(*resty.Client) {
 }
 
 func redirects(to string) harness.Script { return harness.Says(302, "Location: "+to) }
-
-// never is a rate limiter.
-type never struct{}
-
-func (never) Allow() bool { return false }
 
 func wrongChecksum() string {
 	var b bytes.Buffer

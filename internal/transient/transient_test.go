@@ -50,7 +50,7 @@ func (e streamError) As(target any) bool {
 	return true
 }
 
-func TestError(t *testing.T) {
+func TestAnErrorIsTransientUnlessItIsKnownToComeBack(t *testing.T) {
 	in := func(op string, err error) error { return &net.OpError{Op: op, Net: "tcp", Err: err} }
 	dial := func(errno syscall.Errno) error { return in("dial", os.NewSyscallError("connect", errno)) }
 	yes := func(err error) error { return mark{err, true} }

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -186,7 +187,7 @@ func Test_retries(t *testing.T) {
 // The other half of test_dont_retry_if_not_in_retry_methods: aiohttp_retry repeats
 // POST, this package does not.
 func Test_retry_POST(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := client(t)
 		want(t, c.Do(t, c.R(), "POST", "/internal_error"), "500 status 100ms | 500 status 200ms | 500 attempts")
 		c = harness.New(t, app())
@@ -238,7 +239,7 @@ func Test_sometimes_error_with_raise_for_status(t *testing.T) {
 
 // Here the response comes with the error.
 func Test_not_found_error_with_retry_client_raise_for_status(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := client(t, harness.RaiseForStatus, harness.Attempts(5), statuses(404))
 		override := with(c, func(o *restyretry.Options) { o.RaiseForStatus = false })
 		want(t, c.Do(t, override, "GET", "/not_found_error"), notFound("attempts"))
@@ -252,7 +253,7 @@ func Test_not_found_error_with_retry_client_raise_for_status(t *testing.T) {
 }
 
 func Test_override_options(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := client(t, harness.Attempts(1))
 		want(t, c.Do(t, with(c, harness.Attempts(5)), "GET", "/sometimes_error"), sometimes)
 	})
@@ -261,7 +262,7 @@ func Test_override_options(t *testing.T) {
 // Theirs assigns to the options of the client; ours goes through Update, so that
 // requests may run meanwhile.
 func Test_change_client_retry_options(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := client(t, harness.Attempts(5))
 		want(t, c.Get(t, "/sometimes_error"), sometimes)
 		if err := c.Plugin.Update(harness.Attempts(2)); err != nil {
@@ -282,7 +283,7 @@ func Test_implicit_client(t *testing.T) {
 // values, and Number is current_attempt.
 func Test_add_trace_request_ctx(t *testing.T) {
 	type fooKey struct{}
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := client(t)
 		call := c.Do(t, c.R().SetContext(context.WithValue(t.Context(), fooKey{}, "bar")), "GET", "/sometimes_error")
 		want(t, call, sometimes)

@@ -97,7 +97,7 @@ func TestEveryAttemptSendsWhatRestyAloneSends(t *testing.T) {
 					r := c.R()
 					body.Set(t, r, text)
 					call := c.Do(t, r, "PUT", "/").WantEach(t, fault.whole, body.Plain(t, text))
-					harness.Equal(t, "story", harness.Story(call.History), fault.story)
+					call.WantStory(t, fault.story)
 					if fault.whole == len(call.History) {
 						call.Want(t, fault.story)
 					}
@@ -122,7 +122,7 @@ func TestAReaderPastMaxReplayIsSentOnce(t *testing.T) {
 			if fault.once == "" { // no more than four bytes were read
 				fault.once = fault.story
 			}
-			harness.Equal(t, "story", harness.Story(call.History), fault.once)
+			call.WantStory(t, fault.once)
 			harness.Equal(t, "requests sent", len(call.Sent), 1)
 			harness.SameText(t, "body", call.Sent[0].Body, text)
 		})

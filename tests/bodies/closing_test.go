@@ -1,16 +1,15 @@
 package bodies
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -140,7 +139,7 @@ func TestABodyIsOpenUntilTheTransportHasReadIt(t *testing.T) {
 // A transport ends a Read that waits for the caller by closing the body, as
 // net/http does with HTTP/2. A pipe tells its writer.
 func TestABodyThatBlocksIsClosedWhenTheTransportClosesIt(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := harness.Mock(nil)
 		c.SetTransport(harness.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			go func() { _, _ = io.Copy(io.Discard, r.Body) }()
@@ -256,7 +255,7 @@ func TestARequestThatIsNotSentLeavesNothingBehind(t *testing.T) {
 				harness.Equal(t, "times closed", closed(), 1)
 				harness.Equal(t, "requests sent", len(call.Sent), tt.sent)
 				harness.Equal(t, "failed", call.Err != nil || call.Panic != nil, true)
-				harness.Equal(t, "story", harness.Story(call.History), tt.story)
+				call.WantStory(t, tt.story)
 				if tt.story != "" {
 					harness.Equal(t, "OnDone", len(call.Done), 1)
 				}
@@ -265,29 +264,5 @@ func TestARequestThatIsNotSentLeavesNothingBehind(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-func TestATracedRequestKeepsItsContext(t *testing.T) {
-	type key struct{}
-	for name, trace := range map[string]func(*resty.Client, *resty.Request){
-		"request": func(_ *resty.Client, r *resty.Request) { r.EnableTrace() },
-		"client":  func(c *resty.Client, _ *resty.Request) { c.EnableTrace() },
-	} {
-		harness.Bubble(t, name, func(t *testing.T) {
-			c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
-				harness.Equal(t, "number", restyretry.Number(r.Context()), n)
-				harness.Equal(t, "value", r.Context().Value(key{}), any("kept"))
-				harness.Equal(t, "traced", httptrace.ContextClientTrace(r.Context()) != nil, true)
-				time.Sleep(time.Second)
-				return harness.Statuses(503, 503, 200)(n, r)
-			})
-			ctx := context.WithValue(t.Context(), key{}, "kept")
-			r := c.R()
-			trace(c.Client, r)
-			call := c.Do(t, r.SetContext(ctx), "GET", "/").Want(t, againTwice)
-			harness.Equal(t, "total time", call.Request.TraceInfo().TotalTime, time.Second)
-			harness.Equal(t, "context", r.Context(), ctx)
-		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/restyretry/restyretry"
@@ -131,7 +132,7 @@ func TestMemoryMayBeOverwrittenWhenExecuteHasReturned(t *testing.T) {
 func TestMemoryThatOnAttemptSetMayBeOverwrittenToo(t *testing.T) {
 	want := []string{"a" + harness.Text(5000), "b" + harness.Text(5000)}
 	texts := [][]byte{[]byte(want[0]), []byte(want[1])}
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := &lateReader{script: harness.Statuses(503, 200)}
 		c := l.client(t, harness.OnAttempt(func(a restyretry.Attempt) error {
 			a.Request.SetBody(texts[a.Number-1])

@@ -161,7 +161,7 @@ func TestACompressedBodyIsTheOriginalInEveryAttempt(t *testing.T) {
 						harness.WantError(t, call.Err, "register it before Install")
 						harness.Equal(t, "requests sent", len(call.Sent), 0)
 					} else {
-						harness.Equal(t, "story", harness.Story(call.History), story)
+						call.WantStory(t, story)
 						wantDecoded(t, call.Sent, 4, want)
 					}
 					if compressor.early {

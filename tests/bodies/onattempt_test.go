@@ -3,11 +3,11 @@ package bodies
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/go-resty/resty/v2"
 
@@ -15,21 +15,13 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// A closer counts how often it is closed.
-type closer struct {
-	io.Reader
-	closed int
-}
-
-func (c *closer) Close() error { c.closed++; return nil }
-
 func TestTheBodyThatOnAttemptSetsIsThatOfTheAttemptAlone(t *testing.T) {
 	second := func(body any) func(int) any {
 		return func(n int) any { return map[bool]any{n%2 == 0: body}[true] }
 	}
 	own := func(n int) any { return fmt.Sprint("attempt ", n) }
 	ownTexts := []string{"attempt 1", "attempt 2", "attempt 3", "attempt 4"}
-	first, other := &closer{Reader: harness.Stream("given")}, &closer{Reader: harness.Stream("other")}
+	first, other := &closing{Reader: harness.Stream("given")}, &closing{Reader: harness.Stream("other")}
 	for _, tt := range []struct {
 		name  string
 		given any
@@ -53,7 +45,7 @@ func TestTheBodyThatOnAttemptSetsIsThatOfTheAttemptAlone(t *testing.T) {
 				return nil
 			}))
 			call := c.Do(t, c.R().SetBody(tt.given), "PUT", "/").WantBodies(t, tt.want...)
-			harness.Equal(t, "story", harness.Story(call.History), "503 status 1s | 503 status 1s | 503 status 1s | 503 attempts")
+			call.WantStory(t, "503 status 1s | 503 status 1s | 503 status 1s | 503 attempts")
 		})
 	}
 	harness.Equal(t, "times the given reader was closed", first.closed, 1)
@@ -61,7 +53,7 @@ func TestTheBodyThatOnAttemptSetsIsThatOfTheAttemptAlone(t *testing.T) {
 }
 
 func TestABodyIsSentThoughOnAttemptReplacesTheContext(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := harness.New(t, harness.Statuses(503, 200), harness.OnAttempt(func(a restyretry.Attempt) error {
 			a.Request.SetContext(context.WithValue(context.Background(), t, 1))
 			return nil
@@ -74,7 +66,7 @@ func TestABodyIsSentThoughOnAttemptReplacesTheContext(t *testing.T) {
 
 // A value is encoded once, and a file of SetFile is read once.
 func TestABodyThatChangesBetweenAttemptsIsSentAsItWasFirst(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		path, document := filepath.Join(t.TempDir(), "a.txt"), &harness.Document{}
 		change := func(text string) {
 			document.Text = text

@@ -176,7 +176,7 @@ func TestEveryReaderOfABodyGetsTheWholeOfIt(t *testing.T) {
 					r, text := c.R(), harness.Text(size)
 					body.Set(t, r, text)
 					call := c.Do(t, r, "PUT", "/").WantEach(t, 3*use.sent, body.Plain(t, text))
-					harness.Equal(t, "story", harness.Story(call.History), againTwice)
+					call.WantStory(t, againTwice)
 					for _, s := range call.Sent {
 						for _, got := range s.Header["Sum"] {
 							harness.Equal(t, "sum", got, sum([]byte(s.Body)))
@@ -199,7 +199,7 @@ func TestAReaderPastMaxReplayThatIsReadTwiceIsAnError(t *testing.T) {
 			c := harness.New(t, failsTwice(use.sent), harness.MaxReplay(1000))
 			c.SetTransport(use.on(c.GetClient().Transport))
 			call := c.Do(t, c.R().SetBody(harness.Stream(harness.Text(5000))), "PUT", "/")
-			harness.Equal(t, "story", harness.Story(call.History), "error body")
+			call.WantStory(t, "error body")
 			for i, s := range call.Sent[min(use.sent-1, len(call.Sent)):] {
 				if len(s.Body) == 5000 {
 					t.Errorf("request %d: got it in full", i+1)
@@ -241,7 +241,7 @@ func TestDigestAuthenticationSendsTheWholeBodyEachTime(t *testing.T) {
 				install.after(c.Client, r)
 				body.Set(t, r, text)
 				call := c.Do(t, r, "PUT", "/").WantEach(t, 6, body.Plain(t, text))
-				harness.Equal(t, "story", harness.Story(call.History), againTwice)
+				call.WantStory(t, againTwice)
 			})
 		}
 	}
@@ -257,7 +257,7 @@ func TestTheAnswerSurvivesABodyThatIsLostDuringTheWait(t *testing.T) {
 		}))
 		c.Install(t, second, harness.MaxReplay(1000))
 		call := c.Do(t, c.R().SetBody(harness.Stream(harness.Text(5000))), "PUT", "/").WantStatus(t, 503)
-		harness.Equal(t, "story", harness.Story(call.History), "503 body 1s")
+		call.WantStory(t, "503 body 1s")
 		harness.WantError(t, call.Err, "1 of 3 attempts", "MaxReplay")
 	})
 }

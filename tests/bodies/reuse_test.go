@@ -43,7 +43,7 @@ func TestARequestIsAsItWasAndSendsTheSameWhenItIsUsedAgain(t *testing.T) {
 	}
 }
 
-func TestAReaderPastMaxReplayIsNotSentBySecondUse(t *testing.T) {
+func TestAReaderPastMaxReplayIsNotSentByASecondUse(t *testing.T) {
 	c := harness.New(t, harness.Statuses(503), harness.MaxReplay(4))
 	r := c.R().SetBody(harness.Stream("hello"))
 	c.Do(t, r, "PUT", "/").Want(t, "503 body").WantBodies(t, "hello")

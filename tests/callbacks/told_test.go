@@ -20,7 +20,7 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-const used = "503 status 1s | 503 status 1s | 503 attempts"
+var used = harness.UsedUp(3)
 
 func TestEachRetryIsToldOnceWithItsErrorAndTheLastAttemptIsNone(t *testing.T) {
 	errBusy := errors.New("busy")
@@ -44,7 +44,7 @@ func TestEachRetryIsToldOnceWithItsErrorAndTheLastAttemptIsNone(t *testing.T) {
 			c.Install(t, harness.Wait(time.Second), tt.option)
 			c.AddRetryHook(func(*resty.Response, error) { late++ })
 			call := c.Get(t, "/x")
-			harness.Equal(t, "story", harness.Story(call.History), used)
+			call.WantStory(t, used)
 			harness.Equal(t, "OnRetry", harness.Story(call.Retried), "503 status 1s | 503 status 1s")
 			harness.Equal(t, "OnDone", harness.Story(call.Done), "503 attempts")
 			harness.Equal(t, "the client's retry hook", hooked, 2)

@@ -74,7 +74,7 @@ func TestAPanicComesThroughAndTheRequestIsOver(t *testing.T) {
 			call := c.Get(t, "/x")
 			harness.Equal(t, "panic", call.Panic, any("boom"))
 			harness.Equal(t, "calls of OnPanic", told, 1)
-			harness.Equal(t, "story", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			harness.Equal(t, "calls of OnDone", len(call.Done), 1)
 			harness.Equal(t, "its attempt", call.Done[0].Number, len(call.History))
 			harness.Equal(t, "its reason", call.Done[0].Reason, restyretry.ReasonPanic)
@@ -85,6 +85,22 @@ func TestAPanicComesThroughAndTheRequestIsOver(t *testing.T) {
 			harness.Equal(t, "context", call.Request.Context(), context.Background())
 		})
 	}
+}
+
+// Somebody else's pre-request hook takes the place of the plugin's, so that the
+// context of the raw request is not the plugin's either.
+func TestAPanicOfATargetThatIsAskedAheadLeavesTheNumberOfTheAttempt(t *testing.T) {
+	harness.Bubble(t, "without the plugin's hook", func(t *testing.T) {
+		c := harness.New(t, harness.Says(503, "Retry-After: 1"), harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			if a.Number == 2 {
+				boom()
+			}
+			return "/x", nil
+		})))
+		c.SetPreRequestHook(func(*resty.Client, *http.Request) error { return nil })
+		call := c.Get(t, "/x").WantStory(t, "503 panic")
+		harness.Equal(t, "number", restyretry.Number(call.Request.RawRequest.Context()), 1)
+	})
 }
 
 func TestAPanicOfOnDoneComesThroughOnce(t *testing.T) {
@@ -109,7 +125,7 @@ func TestARequestMayBeUsedAgainAfterAPanicWhichIsLogged(t *testing.T) {
 			return true
 		}), func(o *restyretry.Options) { o.Logger = log.Slog() })
 		call := c.Get(t, "/x")
-		harness.Equal(t, "story", harness.Story(call.History), "404 condition 1s | 404 panic")
+		call.WantStory(t, "404 condition 1s | 404 panic")
 		harness.Equal(t, "log", log.Lines()[1], `level=WARN msg="giving up" method=GET url=http://api.test/x attempt=2 max=3 reason=panic status=404`)
 		panicking = false
 		c.Do(t, call.Request, "GET", "/x").Want(t, "404 condition 1s | 404 condition 1s | 404 attempts")

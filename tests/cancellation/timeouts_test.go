@@ -18,6 +18,9 @@ import (
 
 const timeouts = "error error 1s | error error 1s | error attempts"
 
+// hangs answers no request over the wire.
+var hangs http.HandlerFunc = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
 func TestAnAttemptThatTimesOutIsRetried(t *testing.T) {
 	for name, set := range map[string]func(*harness.Client){
 		"AttemptTimeout":         func(c *harness.Client) { _ = c.Plugin.Update(harness.AttemptTimeout(5 * time.Second)) },
@@ -25,8 +28,7 @@ func TestAnAttemptThatTimesOutIsRetried(t *testing.T) {
 		"a middleware's context": func(c *harness.Client) { withTimeout(c, 5*time.Second) }, // whose end is not the caller's
 	} {
 		harness.Bubble(t, name, func(t *testing.T) {
-			for _, script := range []harness.Script{harness.Hangs, harness.Conns(t, []string{})} {
-				c := harness.New(t, script)
+			for _, c := range []*harness.Client{harness.New(t, harness.Hangs), harness.Piped(t, hangs, false, harness.Wait(time.Second))} {
 				set(c)
 				for _, limit := range []time.Duration{0, time.Minute} {
 					ctx, cancel := context.Background(), func() {}
@@ -54,14 +56,41 @@ func TestTheCallersDeadlineIsNoTimeoutOfAnAttempt(t *testing.T) {
 	})
 }
 
+// A transport that returns late finds the caller's end, though the attempt timed
+// out first.
+func TestTheCallersEndIsTheErrorOfTheContextOfAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := harness.Wire(t, harness.Base, harness.AttemptTimeout(time.Second))
+		c.SetTransport(harness.RoundTrip(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			cancel()
+			return nil, r.Context().Err()
+		}))
+		call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "error cancelled", context.Canceled)
+		harness.Equal(t, "a timeout", errors.Is(call.Err, context.DeadlineExceeded), false)
+	})
+}
+
+func TestATransportIsToldTheCallersDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		want, _ := ctx.Deadline()
+		c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+			got, _ := r.Context().Deadline()
+			harness.Equal(t, "deadline", got, want)
+			return harness.Statuses(503)(n, r)
+		})
+		c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, "503 status 1s | 503 status 1s | 503 attempts")
+	})
+}
+
 func TestAnErrorNamesTheTimeoutOfAnAttempt(t *testing.T) {
 	harness.Bubble(t, "of net/http", func(t *testing.T) {
-		c := harness.New(t, nil, harness.AttemptTimeout(10*time.Millisecond))
-		c.SetTransport(harness.Transport(t, []string{}))
-		call := c.Get(t, "/x")
-		harness.WantIs(t, call.Err, context.DeadlineExceeded)
+		c := harness.Piped(t, hangs, false, harness.Wait(time.Second), harness.AttemptTimeout(10*time.Millisecond))
+		call := c.Get(t, "/x").Want(t, timeouts, context.DeadlineExceeded)
 		harness.WantError(t, call.Err, "AttemptTimeout of 10ms exceeded")
-		harness.Equal(t, "story", harness.Story(call.History), timeouts)
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-const twice, three = "503 status 1s | 503 attempts", "503 status 1s | 503 status 1s | 503 attempts"
+var twice, three = harness.UsedUp(2), harness.UsedUp(3)
 
 // clone returns a clone of a client, whose requests are told apart from those of
 // the original by the plugin alone.
@@ -89,7 +89,7 @@ func TestEveryCloneOfAClientWithMiddlewaresCanHaveItsOwnPolicy(t *testing.T) {
 	}
 }
 
-func TestUpdateWhileRequestsRun(t *testing.T) {
+func TestUpdateMayRunWhileRequestsDo(t *testing.T) {
 	t.Parallel()
 	c := harness.New(t, harness.Statuses(503), harness.Wait(0), harness.Attempts(2))
 	stop := make(chan struct{})

@@ -58,7 +58,7 @@ func departures(c *harness.Client, start time.Time) (at []time.Duration) {
 func never(*resty.Response, error) bool { return false }
 
 func TestWhenOneRequestIsToldToWaitAllWait(t *testing.T) {
-	harness.Bubble(t, "a hundred", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		c := harness.New(t, harness.Each(harness.Says(429, "Retry-After: 60"), harness.Says(200)), harness.Cooldown(new(restyretry.Cooldown)))
 		var all sync.WaitGroup
@@ -82,18 +82,17 @@ func TestWhenOneRequestIsToldToWaitAllWait(t *testing.T) {
 }
 
 func TestAHeldBodyIsSentOnceAsItIs(t *testing.T) {
-	stream := func(text string) io.Reader { return struct{ io.Reader }{strings.NewReader(text)} }
 	for name, set := range map[string]func(r *resty.Request){
 		"string":                   func(r *resty.Request) { r.SetBody("some text") },
 		"bytes":                    func(r *resty.Request) { r.SetBody([]byte("some bytes")) },
 		"JSON":                     func(r *resty.Request) { r.SetBody(map[string]int{"a": 1}) },
 		"form":                     func(r *resty.Request) { r.SetFormData(map[string]string{"a": "1", "b": "2"}) },
-		"stream":                   func(r *resty.Request) { r.SetBody(stream("some stream")) },
-		"stream beyond the replay": func(r *resty.Request) { r.SetBody(stream(strings.Repeat("long", 256))) },
+		"stream":                   func(r *resty.Request) { r.SetBody(harness.Stream("some stream")) },
+		"stream beyond the replay": func(r *resty.Request) { r.SetBody(harness.Stream(strings.Repeat("long", 256))) },
 		"multipart": func(r *resty.Request) {
 			r.SetMultipartBoundary("boundary").SetFormData(map[string]string{"a": "1"}).
-				SetFileReader("file", "name.txt", stream("some file")).
-				SetMultipartField("field", "", "text/plain", stream("some field"))
+				SetFileReader("file", "name.txt", harness.Stream("some file")).
+				SetMultipartField("field", "", "text/plain", harness.Stream("some field"))
 		},
 	} {
 		for how, also := range map[string]func(*resty.Request){
@@ -156,7 +155,7 @@ func TestARetryThatMayNotWaitSoLongLeavesTheResponse(t *testing.T) {
 }
 
 func TestAHoldIsNoAttemptAndNoPartOfOne(t *testing.T) {
-	harness.Bubble(t, "of three", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		budget := restyretry.NewBudget(0, 5)
 		c, cooldown := cold(t, func(n int, r *http.Request) (*http.Response, error) {
 			httptrace.ContextClientTrace(r.Context()).GetConn("")
@@ -182,7 +181,7 @@ func TestAHoldIsNoAttemptAndNoPartOfOne(t *testing.T) {
 	})
 }
 
-func TestLimitsAndAHold(t *testing.T) {
+func TestTheLimitsOfARequestApplyToAHold(t *testing.T) {
 	const s = time.Second
 	hangs := func(_ int, r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
@@ -346,8 +345,8 @@ func TestAHeldRequestMayBeUsedAgain(t *testing.T) {
 
 // What is registered before Install comes before the hold, and again after it.
 // PreRequest comes after it, once.
-func TestWhatRunsBeforeAndAfterAHold(t *testing.T) {
-	harness.Bubble(t, "once or twice", func(t *testing.T) {
+func TestMiddlewaresRunBeforeAHoldAndPreRequestAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		start, ran := time.Now(), []string(nil)
 		note := func(name string) { ran = append(ran, fmt.Sprint(name, " ", time.Since(start).Round(time.Second))) }
 		middleware := func(name string) resty.RequestMiddleware {

@@ -15,7 +15,7 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-func TestAnswersThatBeginACooldown(t *testing.T) {
+func TestAnAnswerThatSaysWaitBeginsACooldown(t *testing.T) {
 	const minute = time.Minute
 	for _, tt := range []struct {
 		status int
@@ -150,7 +150,7 @@ func TestAKeyThatPanicsEndsTheRequest(t *testing.T) {
 			c.OnPanic(func(*resty.Request, error) { panics++ })
 			call := c.Get(t, "/")
 			harness.Equal[any](t, "panic", call.Panic, "no key")
-			harness.Equal(t, "history", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			harness.Equal(t, "OnPanic", panics, 1)
 			harness.Equal(t, "OnDone", len(call.Done), 1)
 			harness.Equal(t, "given up", c.Plugin.Stats().GivenUp[restyretry.ReasonPanic], 1)
@@ -163,7 +163,7 @@ func TestAKeyThatPanicsEndsTheRequest(t *testing.T) {
 }
 
 // One client is told to wait for a minute, with Off. Is a request of another held?
-func TestClientsThatShareACooldownOrTellEachOther(t *testing.T) {
+func TestClientsThatShareACooldownOrTellEachOtherHoldTogether(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		other func(c *harness.Client) *resty.Client
@@ -233,7 +233,7 @@ func TestTheOptionsOfARequestHoldItOrNot(t *testing.T) {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
 			c, _ := cold(t, harness.Statuses(200))
 			call := c.Do(t, c.R().SetContext(restyretry.With(t.Context(), tt.opt)), "GET", "/")
-			harness.Equal(t, "history", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -65,7 +66,7 @@ func takeDown(t testing.TB, c *restyretry.Cooldown, host string) {
 
 // Of the hosts "a b c", a number cools down for so many seconds, "-" is down and
 // "+" answers.
-func TestWhichHostOfAListIsAsked(t *testing.T) {
+func TestTheFirstHostOfAListThatIsUpIsAsked(t *testing.T) {
 	first, urls, rotate := restyretry.BaseURLs, restyretry.URLs, restyretry.Rotate
 	for _, tt := range []struct {
 		states string
@@ -132,7 +133,7 @@ func TestEachAttemptPassesOverHostsFromItsOwnEntryOn(t *testing.T) {
 }
 
 func TestAWaitBindsNoOtherHostOfAList(t *testing.T) {
-	harness.Bubble(t, "for a minute", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c, _ := region(t, restyretry.BaseURLs(bases("a b")...), map[string]harness.Script{
 			"a": harness.Each(harness.Says(503, "Retry-After: 60"), harness.Says(200)),
 		})
@@ -186,7 +187,7 @@ func TestAHostOfAListRecoversByOneRequestThatTriesIt(t *testing.T) {
 }
 
 // Each request asks one host of "a b", without a retry.
-func TestWhatTakesAHostOfAListDown(t *testing.T) {
+func TestAHostOfAListGoesDownByItsFailures(t *testing.T) {
 	list := restyretry.BaseURLs(bases("a b")...)
 	status := func(n int, fields ...string) harness.Script { return harness.Says(n, fields...) }
 	const never = "a a a a a a a"
@@ -251,7 +252,7 @@ func TestAnErrorOfOnAfterResponseTakesNoHostDown(t *testing.T) {
 }
 
 func TestACancelledRequestSaysNothingOfItsHost(t *testing.T) {
-	harness.Bubble(t, "nine times", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c, _ := region(t, restyretry.BaseURLs(bases("a b")...), map[string]harness.Script{"a": harness.Hangs}, restyretry.Off)
 		for range 9 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)

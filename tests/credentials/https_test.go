@@ -141,7 +141,7 @@ func TestCredentialsThatComeLateAreNotMovedToHTTP(t *testing.T) {
 				tt.after(c.Client)
 			}
 			call := c.Get(t, "/x")
-			harness.Equal(t, "story", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			harness.WantError(t, call.Err, "credentials", "http://b.test/x")
 			for _, sent := range call.Sent {
 				harness.Equal(t, "sent", sent.URL, strings.Replace(sent.URL, "http:", "https:", 1))

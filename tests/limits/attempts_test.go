@@ -1,17 +1,12 @@
 package limits
 
 import (
-	"io"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/restyretry/restyretry"
 	"github.com/restyretry/restyretry/internal/harness"
 )
-
-// used is the story of a request that has used up n attempts.
-func used(n int) string { return strings.Repeat("503 status 1s | ", n-1) + "503 attempts" }
 
 func TestARequestHasAsManyAttemptsAsItsOptionsSay(t *testing.T) {
 	more := harness.Attempts(7)
@@ -35,27 +30,7 @@ func TestARequestHasAsManyAttemptsAsItsOptionsSay(t *testing.T) {
 			c.SetRetryCount(tt.count)
 			c.Install(t, harness.Wait(time.Second))
 			ctx := restyretry.With(t.Context(), tt.opts...)
-			c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, used(tt.want)).WantStatus(t, 503)
-		})
-	}
-}
-
-// When a kept connection is dead, net/http repeats a request by itself if a key says
-// that it may. The plugin cannot see that, and adds no key.
-func TestWhatTheTransportRepeatsIsOneAttempt(t *testing.T) {
-	const fine = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-	for key, tt := range map[string]struct {
-		want string
-		errs []error
-	}{"k-1": {"200 succeeded", nil}, "": {"error method", []error{io.EOF}}} {
-		harness.Bubble(t, "key "+key, func(t *testing.T) {
-			c := harness.New(t, harness.Conns(t, []string{fine, ""}, []string{fine}))
-			c.Get(t, "/warm-up").Want(t, "200 succeeded")
-			r := c.R()
-			if key != "" {
-				r.SetHeader("Idempotency-Key", key)
-			}
-			c.Do(t, r, "POST", "/x").Want(t, tt.want, tt.errs...).WantHeader(t, "Idempotency-Key", key)
+			c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, harness.UsedUp(tt.want)).WantStatus(t, 503)
 		})
 	}
 }

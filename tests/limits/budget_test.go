@@ -30,7 +30,7 @@ func TestARetryThatTheBudgetRefusesLeavesWhatThereIs(t *testing.T) {
 	})
 }
 
-func TestWhatARequestTakesFromTheBudget(t *testing.T) {
+func TestARequestTakesOfTheBudgetWhatItSends(t *testing.T) {
 	soon := func(o *restyretry.Options) { o.MaxElapsed, o.Wait = 1, restyretry.Constant(2) }
 	for _, tt := range []struct {
 		name   string

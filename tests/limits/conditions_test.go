@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -56,7 +57,7 @@ func TestNoConditionTakesFromTheDefaultsOrGoesBeyondTheLimits(t *testing.T) {
 		} {
 			harness.Bubble(t, verdict+" "+place, func(t *testing.T) {
 				c := harness.Mock(harness.Statuses(503))
-				c.Do(t, put(t, c, condition, harness.Wait(time.Second)), "GET", "/x").Want(t, used(3))
+				c.Do(t, put(t, c, condition, harness.Wait(time.Second)), "GET", "/x").Want(t, harness.UsedUp(3))
 				c = harness.Mock(harness.Fails(io.EOF))
 				c.Do(t, put(t, c, condition, harness.Wait(time.Second)), "GET", "/x").
 					Want(t, "error error 1s | error error 1s | error attempts", io.EOF).WantStatus(t, 0)
@@ -68,7 +69,7 @@ func TestNoConditionTakesFromTheDefaultsOrGoesBeyondTheLimits(t *testing.T) {
 					r.SetContext(ctx)
 					return nil
 				})
-				c.Do(t, r, "GET", "/x").Want(t, used(3))
+				c.Do(t, r, "GET", "/x").Want(t, harness.UsedUp(3))
 			})
 		}
 	}
@@ -119,14 +120,14 @@ func TestRestysConditionForErrorsWorksWithinTheLimits(t *testing.T) {
 // Resty appends the client's conditions to those of the request, whose slice has
 // room to spare here.
 func TestEachConditionOfARequestIsAskedOncePerAttempt(t *testing.T) {
-	harness.Bubble(t, "used twice", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c, asked := harness.New(t, harness.Statuses(503)), 0
 		r := c.R()
 		for range 5 {
 			r.AddRetryCondition(func(*resty.Response, error) bool { asked++; return false })
 		}
 		for i := range 2 {
-			c.Do(t, r, "GET", "/x").Want(t, used(3))
+			c.Do(t, r, "GET", "/x").Want(t, harness.UsedUp(3))
 			harness.Equal(t, "questions", asked, 3*5*(i+1))
 		}
 	})

@@ -19,7 +19,7 @@ func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"GET", 503, used(3)},
+		{"GET", 503, harness.UsedUp(3)},
 		{"GET", 400, "400 not-retryable"},
 		{"POST", 503, "503 method"},
 	} {
@@ -56,12 +56,22 @@ func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
 	}
 }
 
+func TestAnErrorOfTheAttemptIsNotHiddenByItsStatus(t *testing.T) {
+	harness.Bubble(t, "of OnAfterResponse", func(t *testing.T) {
+		no := errors.New("no")
+		c := harness.New(t, harness.Statuses(404), harness.RaiseForStatus)
+		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return no })
+		call := c.Get(t, "/x").Want(t, "404 not-retryable", no)
+		harness.Equal(t, "a *StatusError", errors.As(call.Err, new(*restyretry.StatusError)), false)
+	})
+}
+
 func TestAStatusIsNoErrorAfterARecoveryOrUnasked(t *testing.T) {
 	for last, option := range map[int]harness.Option{200: harness.RaiseForStatus, 503: harness.Attempts(2)} {
 		harness.Bubble(t, http.StatusText(last), func(t *testing.T) {
 			c, succeeded := harness.New(t, harness.Statuses(503, last), option), 0
 			c.OnSuccess(func(*resty.Client, *resty.Response) { succeeded++ })
-			c.Get(t, "/x").Want(t, map[int]string{200: "503 status 1s | 200 succeeded", 503: used(2)}[last])
+			c.Get(t, "/x").Want(t, map[int]string{200: "503 status 1s | 200 succeeded", 503: harness.UsedUp(2)}[last])
 			harness.Equal(t, "calls of OnSuccess", succeeded, 1)
 		})
 	}

@@ -58,11 +58,8 @@ func TestARequestSaysWhichSettingOfTheClientWasChangedAfterInstall(t *testing.T)
 	}
 }
 
-type noTokens struct{}
-
-func (noTokens) Allow() bool { return false }
-
-// What fails before it is sent would fail in the same way again.
+// What fails before it is sent would fail the same again, and whoever made it fail
+// would be asked again.
 func TestWhatCouldNotBeSentIsNotRepeated(t *testing.T) {
 	for name, tt := range map[string]struct {
 		set func(*harness.Client) *resty.Request
@@ -72,10 +69,10 @@ func TestWhatCouldNotBeSentIsNotRepeated(t *testing.T) {
 		"the body is no JSON": {func(c *harness.Client) *resty.Request {
 			return c.R().SetHeader("Content-Type", "application/json").SetBody(map[string]any{"x": math.Inf(1)})
 		}, "/x"},
-		"the rate limiter": {func(c *harness.Client) *resty.Request { return c.SetRateLimiter(noTokens{}).R() }, "/x"},
+		"the rate limiter": {func(c *harness.Client) *resty.Request { return c.SetRateLimiter(harness.Tokens(0)).R() }, "/x"},
 		"a rate limiter, and a list of URLs": {func(c *harness.Client) *resty.Request {
 			list := harness.URL(restyretry.URLs("http://a.test/"))
-			return c.SetRateLimiter(noTokens{}).R().SetContext(restyretry.With(context.Background(), list))
+			return c.SetRateLimiter(harness.Tokens(0)).R().SetContext(restyretry.With(context.Background(), list))
 		}, "/x"},
 		"a middleware": {func(c *harness.Client) *resty.Request {
 			return c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return errors.New("no token") }).R()
@@ -154,7 +151,7 @@ func TestAMiddlewareMayRefuseARetry(t *testing.T) {
 	harness.Bubble(t, "which is no cancellation", func(t *testing.T) {
 		call := client(t).Get(t, "/x").WantStatus(t, -1)
 		harness.WantIs(t, call.Err, errNo)
-		harness.Equal(t, "story", harness.Story(call.History), "503 status 1s | unsent not-sent")
+		call.WantStory(t, "503 status 1s | unsent not-sent")
 	})
 	harness.Bubble(t, "and the next turn sends it", func(t *testing.T) {
 		c := client(t, harness.URL(restyretry.URLs("http://a.test/", "http://b.test/")))

@@ -3,8 +3,10 @@ package results
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -60,12 +62,22 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 				tt.set(c, r)
 			}
 			call := c.Do(t, r, "GET", "/")
-			harness.Equal(t, "story", harness.Story(call.History), tt.want)
+			call.WantStory(t, tt.want)
 			if tt.err == harness.ErrAny {
 				harness.WantError(t, call.Err)
 			} else {
 				harness.WantIs(t, call.Err, tt.err)
 			}
+		})
+	}
+	for _, tt := range []struct {
+		method string
+		status int
+	}{{"GET", 204}, {"GET", 304}, {"HEAD", 200}} {
+		harness.Bubble(t, fmt.Sprintf("a middleware before Install, %s %d, which has no body", tt.method, tt.status), func(t *testing.T) {
+			c := harness.Mock(harness.Says(tt.status, "", ""))
+			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return io.ErrUnexpectedEOF })
+			c.Install(t).Do(t, c.R(), tt.method, "/").Want(t, fmt.Sprint(tt.status, " not-retryable"), io.ErrUnexpectedEOF)
 		})
 	}
 	harness.Bubble(t, "what was not received in full", func(t *testing.T) {
@@ -79,7 +91,7 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 }
 
 func TestRetryIfIsAskedAboutDecoding(t *testing.T) {
-	harness.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := harness.New(t, harness.JSON(200, "{"), harness.RetryIf(func(a restyretry.Attempt) bool { return a.Err != nil && a.StatusCode() == 200 }))
 		c.Do(t, c.R().SetResult(new(document)), "GET", "/").Want(t, "200 condition 1s | 200 condition 1s | 200 attempts", harness.ErrAny)
 	})

@@ -81,6 +81,21 @@ func TestAnOutputHasTheDownloadOrNothing(t *testing.T) {
 		c.Do(t, c.R().SetOutput(filepath.Join(t.TempDir(), "out")), "GET", "/").
 			Want(t, "200 error 1s | 200 error 1s | 200 attempts", io.ErrUnexpectedEOF)
 	})
+	harness.Bubble(t, "within one tick of the clock", func(t *testing.T) { // only its size tells that it was written
+		path := filepath.Join(t.TempDir(), "out")
+		write(t, path, "before")
+		before, _ := os.Stat(path)
+		c := harness.New(t, func(_ int, r *http.Request) (*http.Response, error) {
+			late := readFunc(func([]byte) (int, error) {
+				return 0, errors.Join(io.ErrUnexpectedEOF, os.Chtimes(path, before.ModTime(), before.ModTime()))
+			})
+			body := io.MultiReader(strings.NewReader("part of the file"), late)
+			return &http.Response{StatusCode: 404, Request: r, ContentLength: 100, Body: io.NopCloser(body)}, nil
+		}, harness.Attempts(1))
+		c.Do(t, c.R().SetOutput(path), "GET", "/").Want(t, "404 attempts", io.ErrUnexpectedEOF)
+		_, err := os.Stat(path)
+		harness.WantIs(t, err, os.ErrNotExist)
+	})
 	// Registered before Install, it keeps Install's own from seeing the response.
 	for _, status := range []int{404, 503} {
 		harness.Bubble(t, "a middleware refuses the error page", func(t *testing.T) {
@@ -97,6 +112,10 @@ func TestAnOutputHasTheDownloadOrNothing(t *testing.T) {
 	}
 }
 
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -104,12 +123,8 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-type noTokens struct{}
-
-func (noTokens) Allow() bool { return false }
-
-// A file that Resty has not written keeps its bytes and its time, whether it was
-// there before or was written meanwhile.
+// A file that Resty has not written is the user's, in its bytes and its time, be it
+// there before or written meanwhile.
 func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
 	no := errors.New("no")
 	loop := harness.Says(302, "Location: /?again")
@@ -149,7 +164,7 @@ func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
 		{"cancelled", harness.Hangs, cancelled(nil), ""},
 		{"cancelled with a cause", harness.Hangs, cancelled(no), ""},
 		{"timed out", harness.Hangs, func(c *harness.Client, _ *resty.Request) { c.SetTimeout(time.Second) }, ""},
-		{"rate limiter", harness.Statuses(200), func(c *harness.Client, _ *resty.Request) { c.SetRateLimiter(noTokens{}) }, ""},
+		{"rate limiter", harness.Statuses(200), func(c *harness.Client, _ *resty.Request) { c.SetRateLimiter(harness.Tokens(0)) }, ""},
 		{"middleware", harness.Statuses(200), func(c *harness.Client, _ *resty.Request) {
 			c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return no })
 		}, ""},

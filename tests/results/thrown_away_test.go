@@ -19,20 +19,6 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// getRaw reads a raw response.
-func getRaw(t *testing.T, c *harness.Client, want string) *harness.Call {
-	t.Helper()
-	call := c.Do(t, c.R().SetDoNotParseResponse(true), "GET", "/")
-	if call.Err != nil {
-		t.Fatal(call.Err)
-	}
-	defer call.Response.RawBody().Close()
-	if got, err := io.ReadAll(call.Response.RawBody()); err != nil || string(got) != want {
-		t.Errorf("got %d bytes %.40q, %v; want %d bytes %.40q", len(got), got, err, len(want), want)
-	}
-	return call
-}
-
 // A counted body counts how many are open.
 type counted struct {
 	io.Reader
@@ -118,20 +104,23 @@ func TestTheBodyOfAnUpgradeMayBeWrittenTo(t *testing.T) {
 			return &http.Response{StatusCode: 101, Request: r, Body: body}, nil
 		}, harness.AttemptTimeout(time.Hour))
 		call := c.Do(t, c.R().SetDoNotParseResponse(true), "GET", "/").Want(t, "101 succeeded")
-		defer call.Response.RawBody().Close()
 		w, ok := call.Response.RawBody().(io.Writer)
 		if !ok {
 			t.Fatalf("got a body of type %T, want an io.Writer", call.Response.RawBody())
 		}
 		_, err := io.WriteString(w, "hello")
 		harness.Equal(t, "written", fmt.Sprint(written.String(), err), "hello<nil>")
+		ctx := call.Sent[0].Request.Context()
+		harness.Equal(t, "its context", ctx.Err(), nil)
+		harness.Equal(t, "error of Close", call.Response.RawBody().Close(), nil)
+		harness.Equal(t, "its context, when it is closed", ctx.Err(), context.Canceled)
 	})
 }
 
 func TestTheLastRawResponseIsTheCallers(t *testing.T) {
 	whole := strings.Repeat("x", 100_000)
 	harness.Bubble(t, "to its end", func(t *testing.T) {
-		getRaw(t, harness.New(t, harness.Says(503, "", whole)), whole).Want(t, "503 status 1s | 503 status 1s | 503 attempts")
+		harness.New(t, harness.Says(503, "", whole)).GetRaw(t, "/", whole).Want(t, "503 status 1s | 503 status 1s | 503 attempts")
 	})
 	harness.Bubble(t, "for longer than AttemptTimeout", func(t *testing.T) {
 		n := 0
@@ -146,7 +135,7 @@ func TestTheLastRawResponseIsTheCallers(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		}), false, harness.AttemptTimeout(2*time.Second))
-		getRaw(t, c, "slow slow slow slow slow ").WantStory(t, "503 status 1ms | 200 succeeded")
+		c.GetRaw(t, "/", "slow slow slow slow slow ").Want(t, "503 status 1ms | 200 succeeded")
 	})
 }
 
@@ -253,7 +242,7 @@ func TestTheBeginningOfARawResponseThatIsGivenUpMayBeRead(t *testing.T) {
 			head, err := io.ReadAll(a.Response.RawBody())
 			heads = append(heads, fmt.Sprint(string(head), err != nil))
 		}))
-		call := getRaw(t, c, "fine").WantStory(t, "503 status 1ms | 503 status 1ms | 200 succeeded").WantTook(t, 102*time.Millisecond)
+		call := c.GetRaw(t, "/", "fine").Want(t, "503 status 1ms | 503 status 1ms | 200 succeeded").WantTook(t, 102*time.Millisecond)
 		if want := []string{"halftrue", "halftrue"}; !slices.Equal(heads, want) {
 			t.Errorf("got %q of the responses, want %q", heads, want)
 		}

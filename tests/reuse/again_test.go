@@ -17,7 +17,7 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-const used = "503 status 1s | 503 status 1s | 503 attempts"
+var used = harness.UsedUp(3)
 
 type key struct{}
 
@@ -103,22 +103,17 @@ func TestSendAgainUsesTheNewParameter(t *testing.T) {
 	}
 }
 
-// tokens is a rate limiter that lets so many attempts through.
-type tokens struct{ left int }
-
-func (a *tokens) Allow() bool { a.left--; return a.left >= 0 }
-
 func TestARequestWhoseRetryIsRefusedIsOverAndCounted(t *testing.T) {
 	for name, ctx := range contexts {
 		harness.Bubble(t, name, func(t *testing.T) {
 			c := harness.New(t, harness.Statuses(503, 200))
-			c.SetRateLimiter(&tokens{1})
+			c.SetRateLimiter(harness.Tokens(1))
 			r := c.R().SetContext(ctx)
 			call := c.Do(t, r, "GET", "/x").WantStatus(t, -1)
 			harness.WantIs(t, call.Err, resty.ErrRateLimitExceeded)
-			harness.Equal(t, "story", harness.Story(call.History), "503 status 1s | unsent not-sent")
+			call.WantStory(t, "503 status 1s | unsent not-sent")
 			harness.Equal(t, "context", r.Context(), ctx)
-			c.SetRateLimiter(&tokens{1})
+			c.SetRateLimiter(harness.Tokens(1))
 			c.Do(t, r, "GET", r.URL).Want(t, "200 succeeded")
 			again := context.WithValue(ctx, key{}, "again")
 			c.Do(t, r.SetContext(again), "GET", r.URL).Want(t, "unsent not-sent", resty.ErrRateLimitExceeded)
@@ -136,7 +131,7 @@ func TestACurlCommandIsNoAttempt(t *testing.T) {
 		if r.GenerateCurlCommand() == "" {
 			t.Error("got no command, want one")
 		}
-		c.SetRateLimiter(&tokens{0})
+		c.SetRateLimiter(harness.Tokens(0))
 		c.Do(t, r, "GET", "/x").Want(t, "unsent not-sent", resty.ErrRateLimitExceeded)
 	})
 }
@@ -265,7 +260,7 @@ func TestAMiddlewareThatRunsTwiceForOneAttemptChangesNothing(t *testing.T) {
 		ctx := restyretry.With(contexts["a context"], restyretry.Off)
 		r := a.R().SetContext(ctx)
 		call := base.Do(t, r, "GET", "/x")
-		harness.Equal(t, "story", harness.Story(call.History), "503 attempts")
+		call.WantStory(t, "503 attempts")
 		harness.Equal(t, "sent with", call.Sent[0].Request.Context().Value(key{}), any("mine"))
 		harness.Equal(t, "context", r.Context(), ctx)
 	})

@@ -2,13 +2,13 @@ package reuse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 
@@ -63,85 +63,24 @@ func TestManyRequestsAtOnceKeepTheirOwnContexts(t *testing.T) {
 }
 
 func TestATracedRequestKeepsItsContext(t *testing.T) {
-	for name, trace := range map[string]func(*harness.Client, *resty.Request){
-		"request": func(_ *harness.Client, r *resty.Request) { r.EnableTrace() },
-		"client":  func(c *harness.Client, _ *resty.Request) { c.EnableTrace() },
+	for name, trace := range map[string]func(*resty.Client, *resty.Request){
+		"request": func(_ *resty.Client, r *resty.Request) { r.EnableTrace() },
+		"client":  func(c *resty.Client, _ *resty.Request) { c.EnableTrace() },
 	} {
 		harness.Bubble(t, name, func(t *testing.T) {
-			c := harness.New(t, harness.After(1, harness.Statuses(503, 503, 200)))
-			ctx, cancel := context.WithCancel(context.WithValue(t.Context(), callersKey{}, "kept"))
-			defer cancel()
-			r := c.R().SetContext(ctx)
-			trace(c, r)
-			call := c.Do(t, r, "GET", "/").Want(t, "503 status 1s | 503 status 1s | 200 succeeded")
-			for i, s := range call.Sent {
-				ctx := s.Request.Context()
-				if restyretry.Number(ctx) != i+1 || ctx.Value(callersKey{}) != "kept" || httptrace.ContextClientTrace(ctx) == nil {
-					t.Errorf("attempt %d: the number, the caller's context or the trace is lost", i+1)
-				}
-			}
-			if r.Context() != ctx || call.Response.Request.TraceInfo().TotalTime == 0 {
-				t.Errorf("got total time %v, and not its own context", call.Response.Request.TraceInfo().TotalTime)
-			}
-		})
-	}
-}
-
-// noJSON cannot be encoded.
-type noJSON struct{ panics bool }
-
-func (f noJSON) MarshalJSON() ([]byte, error) {
-	if f.panics {
-		panic("no JSON")
-	}
-	return nil, errors.New("no JSON")
-}
-
-type limiter func() bool
-
-func (f limiter) Allow() bool { return f() }
-
-// A failure between OnBeforeRequest and the pre-request hook ends the request, and
-// leaves it as it was.
-func TestARequestThatIsNeverMadeLeavesNothingBehind(t *testing.T) {
-	for _, tt := range []struct {
-		name, url string
-		body      any
-		set       func(*harness.Client, *resty.Request)
-		want      string
-	}{
-		{"URL", "http://[broken", nil, nil, "unsent not-sent"},
-		{"rate limit", "", nil, func(c *harness.Client, _ *resty.Request) { c.SetRateLimiter(limiter(func() bool { return false })) }, "unsent not-sent"},
-		{"rate limiter that panics", "", nil, func(c *harness.Client, _ *resty.Request) { c.SetRateLimiter(limiter(func() bool { panic("no") })) }, "unsent panic"},
-		{"later middleware", "", nil, func(c *harness.Client, _ *resty.Request) {
-			c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return errors.New("no") })
-		}, "unsent not-sent"},
-		{"body", "", noJSON{}, nil, "unsent not-sent"},
-		{"body that panics", "", noJSON{true}, nil, "unsent panic"},
-		{"foreign condition", "http://[broken", nil, func(_ *harness.Client, r *resty.Request) {
-			r.AddRetryCondition(func(*resty.Response, error) bool { return true })
-		}, "unsent not-sent"},
-	} {
-		harness.Bubble(t, tt.name, func(t *testing.T) {
-			c := harness.New(t, harness.Statuses(200))
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			r := c.R().SetContext(ctx)
-			if tt.body != nil {
-				r.SetBody(tt.body)
-			}
-			if tt.set != nil {
-				tt.set(c, r)
-			}
-			call := c.Do(t, r, "PUT", tt.url)
-			if call.Err == nil && call.Panic == nil || len(call.Sent) != 0 {
-				t.Fatalf("got no error, and %d requests", len(call.Sent))
-			}
-			harness.Equal(t, "history", harness.Story(call.History), tt.want)
-			harness.Equal(t, "OnDone", harness.Story(call.Done), tt.want)
-			if r.Context() != ctx || restyretry.Number(r.Context()) != 0 || r.Method != http.MethodPut || r.Body != tt.body {
-				t.Errorf("got context %v, method %s, body %v; want those of the caller", r.Context(), r.Method, r.Body)
-			}
+			c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+				harness.Equal(t, "number", restyretry.Number(r.Context()), n)
+				harness.Equal(t, "value", r.Context().Value(callersKey{}), any("kept"))
+				harness.Equal(t, "traced", httptrace.ContextClientTrace(r.Context()) != nil, true)
+				time.Sleep(time.Second)
+				return harness.Statuses(503, 503, 200)(n, r)
+			})
+			ctx := context.WithValue(t.Context(), callersKey{}, "kept")
+			r := c.R()
+			trace(c.Client, r)
+			call := c.Do(t, r.SetContext(ctx), "GET", "/").Want(t, "503 status 1s | 503 status 1s | 200 succeeded")
+			harness.Equal(t, "total time", call.Request.TraceInfo().TotalTime, time.Second)
+			harness.Equal(t, "context", r.Context(), ctx)
 		})
 	}
 }

@@ -14,19 +14,6 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// getRaw reads a raw response that says "fine".
-func getRaw(t *testing.T, c *harness.Client) *harness.Call {
-	t.Helper()
-	call := c.Do(t, c.R().SetDoNotParseResponse(true), "GET", "/")
-	if call.Err != nil {
-		t.Fatal(call.Err)
-	}
-	defer call.Response.RawBody().Close()
-	got, err := io.ReadAll(call.Response.RawBody())
-	harness.Equal(t, "body", fmt.Sprint(string(got), err), "fine<nil>")
-	return call
-}
-
 // A response is thrown away so that its connection can be used again. Over pipes,
 // no machine is too slow for that.
 func TestRawRetriesUseOneConnection(t *testing.T) {
@@ -47,10 +34,10 @@ func TestRawRetriesUseOneConnection(t *testing.T) {
 				dials[address]++
 				return dial(ctx, network, address)
 			}
-			other := func() { n -= n % 2; c.Get(t, "http://other.test/x").WantStory(t, "200 succeeded"); n = 0 }
+			other := func() { n -= n % 2; c.Get(t, "http://other.test/x").Want(t, "200 succeeded"); n = 0 }
 			other()
 			for range 50 {
-				getRaw(t, c).WantStory(t, "503 status 1ms | 200 succeeded").WantTook(t, time.Millisecond)
+				c.GetRaw(t, "/", "fine").Want(t, "503 status 1ms | 200 succeeded").WantTook(t, time.Millisecond)
 			}
 			other()
 			harness.Equal(t, "connections", fmt.Sprint(dials), "map[127.0.0.1:443:1 other.test:80:1]")
@@ -86,7 +73,7 @@ func TestARawResponseThatNeverEndsIsGivenUpSoon(t *testing.T) {
 						time.Sleep(body.pause)
 					}
 				}), http2)
-				getRaw(t, c).WantStory(t, "503 status 1ms | 200 succeeded").WantTook(t, body.want)
+				c.GetRaw(t, "/", "fine").Want(t, "503 status 1ms | 200 succeeded").WantTook(t, body.want)
 				select {
 				case <-ended:
 				case <-time.After(time.Second):
@@ -115,7 +102,7 @@ func TestRawRetriesUseOneSocket(t *testing.T) {
 	c.SetTransport(transport)
 	harness.NoGoroutines(t)
 	for range 20 {
-		getRaw(t, c)
+		c.GetRaw(t, "/", "fine")
 	}
 	c.GetClient().CloseIdleConnections()
 	if got := conns.Load(); got > 5 { // it is 1, unless the machine is that slow
