@@ -256,7 +256,7 @@ func (c *call) attempt(resp *resty.Response, err error, panicked bool) Attempt {
 	a := c.blank()
 	a.Method, a.URL = c.request.RawRequest.Method, redact.Parsed(c.request.RawRequest.URL, c.request.URL)
 	a.Response, a.Err, a.Start, a.Held, a.sent = resp, redact.Error(err), c.request.Time, c.current.held, true
-	if resp == nil || restyfields.Saves(c.request) { // a callback panicked; or Resty saves to a file after ReceivedAt
+	if resp == nil || c.isSaved(resp, err) { // a callback panicked; or Resty saves to a file after ReceivedAt
 		a.Took = time.Since(a.Start)
 	} else {
 		a.Took = resp.ReceivedAt().Sub(a.Start)

@@ -148,6 +148,13 @@ func (c *call) takeBackOutput(resp *resty.Response, written bool) {
 	_ = os.Remove(path)
 }
 
+// isSaved reports whether Resty has read a response into a file. One whose body
+// is in memory may have been taken back from there.
+func (c *call) isSaved(resp *resty.Response, err error) bool {
+	mayBe := err != nil || resp.StatusCode() >= http.StatusMultipleChoices || len(resp.Body()) == 0
+	return mayBe && restyfields.Saves(c.request)
+}
+
 // noteOutput looks at the file of SetOutput before an attempt.
 func (c *call) noteOutput() {
 	if path := restyfields.Output(c.client, c.request); path != "" {

@@ -97,12 +97,19 @@ func isPlain(u *url.URL) bool {
 		u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.RawPath != "" {
 		return false
 	}
-	host := strings.TrimRight(u.Host, "0123456789")
-	if host != u.Host {
-		host = strings.TrimSuffix(host, ":") // of the port
+	name, port, _ := strings.Cut(u.Host, ":")
+	return isUnmarked(name) && strings.Trim(port, "0123456789") == "" && isUnmarked(u.Path) && (u.Path == "" || u.Path[0] == '/')
+}
+
+// isUnmarked reports whether s has nothing but letters, digits, hyphens, dots,
+// underscores and slashes.
+func isUnmarked(s string) bool {
+	for _, r := range s {
+		if r != '/' && isMarked(r) {
+			return false
+		}
 	}
-	return !strings.ContainsFunc(host, isMarked) && (u.Path == "" || u.Path[0] == '/') &&
-		!strings.ContainsFunc(u.Path, func(r rune) bool { return r != '/' && isMarked(r) })
+	return true
 }
 
 // isMarked reports whether r is no letter, digit, hyphen, dot or underscore.
