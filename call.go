@@ -276,7 +276,9 @@ func (c *call) blank() Attempt {
 // that a condition outside this package asks for a retry.
 func (c *call) report(resp *resty.Response, err error, asked bool) {
 	c.settle(resp, err)
-	c.tellCooldown()
+	if c.policy.Cooldown != nil {
+		c.tellCooldown()
+	}
 	c.record(c.attempt(resp, err, false))
 	c.follow(c.decide(asked))
 }
@@ -285,7 +287,7 @@ func (c *call) report(resp *resty.Response, err error, asked bool) {
 func (c *call) record(a Attempt) {
 	c.attempts = append(c.attempts, a)
 	c.current.stage = reported
-	if a.Number == 1 && a.sent {
+	if a.Number == 1 && a.sent && c.policy.Budget != nil {
 		c.policy.Budget.Request(a.Start.Add(a.Took))
 	}
 }
@@ -484,7 +486,9 @@ func (c *call) finish(resp *resty.Response, err error, panicked bool) {
 		return
 	}
 	c.conclude(resp, err, panicked)
-	c.current.pass.done(false) // unless it has been told
+	if c.current.pass != nil { // and has not been told
+		c.current.pass.done(false)
+	}
 	c.over.Store(true)
 	if panicked {
 		c.closeResponses() // nobody gets them
@@ -525,7 +529,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 		resp = c.current.response
 	}
 	c.settle(resp, err)
-	if !panicked {
+	if c.policy.Cooldown != nil && !panicked {
 		c.tellCooldown()
 	}
 	a := c.attempt(resp, err, panicked)
@@ -560,7 +564,9 @@ func (c *call) putBack() {
 		closeBody(c.client, r)
 	}
 	c.payload.finish()
-	c.initial.restore(r)
+	if c.initial != nil {
+		c.initial.restore(r)
+	}
 	r.SetContext(c.ctx)
 	if r.RawRequest == nil {
 		r.RawRequest = &http.Request{Method: r.Method, URL: &url.URL{}, Header: http.Header{}} // never made

@@ -128,13 +128,10 @@ func (c *call) keyOf(text string) string {
 	return key
 }
 
-// tellCooldown tells the Cooldown how the attempt under way has ended.
+// tellCooldown tells the Cooldown how the attempt under way has ended. There has to
+// be one.
 func (c *call) tellCooldown() {
-	cooldown := c.policy.Cooldown
-	if cooldown == nil {
-		return
-	}
-	resp := c.current.response
+	cooldown, resp := c.policy.Cooldown, c.current.response
 	answered := resp != nil && resp.RawResponse != nil
 	wait := coolingWait(resp)
 	if wait > 0 {

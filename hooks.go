@@ -183,6 +183,9 @@ func (c *call) onRetry() {
 }
 
 func (c *call) onDone() {
+	if !c.current.wanted && len(c.policy.Hooks) == 0 {
+		return
+	}
 	a := *c.last()
 	if c.current.wanted && a.Reason != ReasonSucceeded && a.Max > 1 {
 		c.log(slog.LevelWarn, "giving up", a)
