@@ -219,7 +219,7 @@ func (c *call) putBody(hr *http.Request) error {
 // It derives one from the Content-Type that it has found out in the first.
 func (c *call) keepAccept(hr *http.Request) {
 	switch accept := hr.Header.Get("Accept"); {
-	case c.number.Load() == 1:
+	case c.number() == 1:
 		c.payload.noAccept = accept == ""
 	case c.payload.noAccept && accept == hr.Header.Get("Content-Type"):
 		hr.Header.Del("Accept")

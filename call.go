@@ -53,9 +53,12 @@ type call struct {
 	counted  int     // Resty's count of the attempt under way
 
 	// Contexts are asked from other goroutines.
-	number atomic.Int32 // of the attempt under way
+	before atomic.Int32 // how many attempts came before the one under way
 	over   atomic.Bool
 }
+
+// number is that of the attempt under way.
+func (c *call) number() int { return int(c.before.Load()) + 1 }
 
 // underWay is what is known of the attempt under way, or of the last one. It is
 // replaced as a whole when the next one is prepared.
@@ -138,8 +141,7 @@ func begin(client *resty.Client, r *resty.Request, earlier *call) error {
 	}
 	c := &call{request: r, client: client, policy: policy, ctx: r.Context(), original: r.URL, counted: r.Attempt}
 	c.attempts = c.only[:0]
-	c.own = requestContext{call: c, values: c.ctx}
-	c.number.Store(1)
+	c.own.call, c.own.values = c, c.ctx
 	r.SetContext(&c.own)
 	c.remember(earlier)
 	if err := c.direct(); err != nil {
@@ -267,7 +269,7 @@ func (c *call) attempt(resp *resty.Response, err error, panicked bool) Attempt {
 // blank returns an Attempt with what all attempts of the call have in common.
 func (c *call) blank() Attempt {
 	return Attempt{
-		Number: int(c.number.Load()), Max: c.policy.Attempts, Request: c.request,
+		Number: c.number(), Max: c.policy.Attempts, Request: c.request,
 		rand: c.policy.Rand, turn: c.turn,
 	}
 }
@@ -430,7 +432,7 @@ func (c *call) advance() {
 	err := next.err
 	if err == nil {
 		c.current = next.underWay
-		c.number.Add(1)
+		c.before.Add(1)
 		if err = c.lostBody(); err == nil {
 			err = c.hold()
 		}
@@ -442,7 +444,7 @@ func (c *call) advance() {
 	}
 	if next.err == nil {
 		c.current.pass.done(false)
-		c.number.Add(-1)
+		c.before.Add(-1)
 	}
 	c.current, c.request.URL = last, next.before
 	switch {
@@ -509,10 +511,10 @@ func (c *call) closeResponses() {
 func (c *call) conclude(resp *resty.Response, err error, panicked bool) {
 	switch {
 	case panicked && len(c.attempts) > 0 && c.last().Reason == "": // while it was decided
-		c.number.Store(int32(c.last().Number))
+		c.before.Store(int32(c.last().Number) - 1)
 		c.last().Reason = ReasonPanic
 	case c.current.stage == ready && resp != nil: // ended in the last nanosecond of the wait
-		c.number.Add(-1)
+		c.before.Add(-1)
 		c.last().Reason = endedBy(c.ctx)
 	case c.current.stage != reported:
 		c.reportLate(resp, err, panicked)
@@ -573,7 +575,7 @@ func (c *call) putBack() {
 	}
 	if callIn(r.RawRequest.Context()) != c {
 		// For History. The transport may still be reading the request itself.
-		r.RawRequest = r.RawRequest.WithContext(&attemptContext{Context: c.ctx, call: c, number: int(c.number.Load())})
+		r.RawRequest = r.RawRequest.WithContext(&attemptContext{Context: c.ctx, call: c, number: c.number()})
 	}
 }
 

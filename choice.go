@@ -13,14 +13,14 @@ func (c *call) choose() choice {
 	r, last := c.request, c.current
 	next := choice{before: r.URL}
 	c.current = underWay{wanted: true}
-	c.number.Add(1)
+	c.before.Add(1)
 	c.initial.restore(r)
 	r.URL = c.original
 	r.SetContext(&c.own)
 	next.err = c.direct()
 	c.settleOn(r.URL)
 	next.underWay = c.current
-	c.number.Add(-1)
+	c.before.Add(-1)
 	c.current = last
 	return next
 }

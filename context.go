@@ -62,7 +62,7 @@ func (c *requestContext) Value(key any) any {
 	case callKey{}:
 		return c.call
 	case numberKey{}:
-		return int(c.call.number.Load())
+		return c.call.number()
 	default:
 		return c.values.Value(key)
 	}
@@ -116,10 +116,10 @@ type attemptContext struct {
 // newAttemptContext makes the context of an attempt from that of its raw request.
 func (c *call) newAttemptContext(hr *http.Request) *attemptContext {
 	a := &c.first
-	if c.number.Load() > 1 {
+	if c.number() > 1 {
 		a = &attemptContext{}
 	}
-	a.Context, a.call, a.number = hr.Context(), c, int(c.number.Load())
+	a.Context, a.call, a.number = hr.Context(), c, c.number()
 	if own, ok := a.Context.(*requestContext); ok && own.call == c {
 		a.Context = own.values
 	}

@@ -14,7 +14,7 @@ import (
 func (c *call) putHeaders(hr *http.Request) {
 	o := &c.policy.Options
 	if o.AttemptHeader != "" && !hasField(hr.Header, o.AttemptHeader) {
-		hr.Header.Set(o.AttemptHeader, strconv.Itoa(int(c.number.Load())))
+		hr.Header.Set(o.AttemptHeader, strconv.Itoa(c.number()))
 	}
 	if o.IdempotencyHeader == "" || hasField(hr.Header, o.IdempotencyHeader) || slices.Contains(idempotentMethods, hr.Method) {
 		return

@@ -110,7 +110,7 @@ func (c *call) noteHeld(key string, left, held time.Duration) {
 	if logger := c.policy.Logger; logger != nil {
 		logger.LogAttrs(c.ctx, slog.LevelDebug, "held back",
 			slog.String("key", key), slog.Duration("left", left), slog.Duration("held", held),
-			slog.Int("attempt", int(c.number.Load())))
+			slog.Int("attempt", c.number()))
 	}
 }
 

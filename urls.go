@@ -152,7 +152,7 @@ func join(base, ref string) string {
 func (c *call) direct() error {
 	switch {
 	case c.policy.URL != nil || c.policy.onAttempt:
-	case c.number.Load() > 1: // OnRetry may have set another base URL
+	case c.number() > 1: // OnRetry may have set another base URL
 		return c.guardCredentials()
 	default:
 		return nil
@@ -228,7 +228,7 @@ func (c *call) guardRaw(hr *http.Request) error {
 // a list fails before anything is sent.
 func (c *call) guardList() error {
 	known, ok := c.policy.URL.(lister)
-	if !ok || c.number.Load() > 1 || !carriesCredentials(c.client, c.request) {
+	if !ok || c.number() > 1 || !carriesCredentials(c.client, c.request) {
 		return nil
 	}
 	list := known.list()

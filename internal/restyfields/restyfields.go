@@ -89,7 +89,9 @@ func MultipartReaders(r *resty.Request) int {
 }
 
 // Saves reports whether Resty saves the response of r into a file.
-func Saves(r *resty.Request) bool { return field[bool](r, isSaveResponse).Bool() }
+func Saves(r *resty.Request) bool {
+	return isSaveResponse >= 0 && reflect.ValueOf(r).Elem().Field(isSaveResponse).Bool()
+}
 
 // Output returns the path of the file that Resty saves the response of r into,
 // or "".
