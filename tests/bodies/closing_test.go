@@ -171,16 +171,9 @@ func (u unmade) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("no JSON")
 }
 
-// A limiter lets n requests through. Below 0 it panics.
-type limiter int
+type panickingLimiter struct{}
 
-func (l *limiter) Allow() bool {
-	if *l < 0 {
-		panic("no limiter")
-	}
-	*l--
-	return *l >= 0
-}
+func (panickingLimiter) Allow() bool { panic("no limiter") }
 
 // A request that is refused before its first or second attempt is sent is over, like
 // any other.
@@ -190,8 +183,8 @@ func TestARequestThatIsNotSentLeavesNothingBehind(t *testing.T) {
 	by := func(set func(c *resty.Client)) func(*resty.Client, *resty.Request) {
 		return func(c *resty.Client, _ *resty.Request) { set(c) }
 	}
-	limit := func(n limiter) func(*resty.Client, *resty.Request) {
-		return by(func(c *resty.Client) { l := n; c.SetRateLimiter(&l) })
+	limit := func(n int) func(*resty.Client, *resty.Request) {
+		return by(func(c *resty.Client) { c.SetRateLimiter(harness.Tokens(n)) })
 	}
 	onAttempt := func(number int) harness.Option {
 		return harness.OnAttempt(func(a restyretry.Attempt) error {
@@ -215,7 +208,7 @@ func TestARequestThatIsNotSentLeavesNothingBehind(t *testing.T) {
 		}, story: notSent},
 		{name: "rate limiter", set: limit(0), story: notSent},
 		{name: "rate limiter, second attempt", set: limit(1), sent: 1, story: "503 status 1s | unsent not-sent"},
-		{name: "rate limiter that panics", set: limit(-1), story: "unsent panic"},
+		{name: "rate limiter that panics", set: by(func(c *resty.Client) { c.SetRateLimiter(panickingLimiter{}) }), story: "unsent panic"},
 		{name: "later middleware", set: by(func(c *resty.Client) {
 			c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return refused })
 		}), story: notSent},
