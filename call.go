@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -71,8 +70,7 @@ type underWay struct {
 	refusal  error  // why it cannot be sent
 	url      string // where it goes
 
-	output   os.FileInfo // the file of SetOutput before it, if there was one
-	pass     *pass       // of the Cooldown
+	pass     *pass // of the Cooldown
 	held     time.Duration
 	stay     *stay // what holds if OnAttempt does not send the next one elsewhere
 	stage    stage
@@ -166,7 +164,6 @@ func (c *call) start() error {
 	if c.current.chosen {
 		r.URL = c.current.url
 	}
-	c.noteOutput()
 	c.current.refusal = c.takeBody()
 	return c.current.refusal
 }

@@ -58,10 +58,10 @@ func (c *requestContext) Value(key any) any {
 	if c.call.over.Load() {
 		return c.values.Value(key)
 	}
-	switch key {
-	case callKey{}:
+	switch key.(type) {
+	case callKey:
 		return c.call
-	case numberKey{}:
+	case numberKey:
 		return c.call.number()
 	default:
 		return c.values.Value(key)
@@ -153,10 +153,10 @@ func (a *attemptContext) Err() error {
 }
 
 func (a *attemptContext) Value(key any) any {
-	switch key {
-	case callKey{}:
+	switch key.(type) {
+	case callKey:
 		return a.call
-	case numberKey{}:
+	case numberKey:
 		return a.number
 	default:
 		return a.Context.Value(key)

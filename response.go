@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -141,7 +142,7 @@ func (c *call) takeBackOutput(resp *resty.Response, written bool) {
 	if err != nil || !info.Mode().IsRegular() {
 		return // a device or a link: not ours to remove
 	}
-	if !written && !c.mayHaveWritten(info) {
+	if !written && !c.hasWritten(path) {
 		return
 	}
 	resp.SetBody(headOf(path))
@@ -155,24 +156,18 @@ func (c *call) isSaved(resp *resty.Response, err error) bool {
 	return mayBe && restyfields.Saves(c.request)
 }
 
-// noteOutput looks at the file of SetOutput before an attempt.
-func (c *call) noteOutput() {
-	if path := restyfields.Output(c.client, c.request); path != "" {
-		c.current.output, _ = os.Lstat(path)
-	}
-}
-
-// mayHaveWritten reports whether Resty has written a file before it failed. It
-// writes none for a raw response, nor where net/http has failed; a debug log may
-// fail before it does. Otherwise the file tells.
-func (c *call) mayHaveWritten(after os.FileInfo) bool {
-	_, failed := c.current.err.(*url.Error)
-	if c.current.err == nil || failed || c.request.Debug {
+// hasWritten reports whether Resty has written the file of SetOutput before it
+// failed. It writes none for a raw response, nor where net/http has failed or the
+// file could not be opened; a debug log may fail before it does.
+func (c *call) hasWritten(path string) bool {
+	switch err := c.current.err.(type) {
+	case nil, *url.Error:
 		return false
+	case *fs.PathError:
+		return !c.request.Debug && (err.Op != "open" || err.Path != path)
+	default:
+		return !c.request.Debug
 	}
-	before := c.current.output
-	return before == nil || !os.SameFile(before, after) || before.Size() != after.Size() ||
-		!before.ModTime().Equal(after.ModTime())
 }
 
 // headOf returns the first bytes of a file.

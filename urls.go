@@ -250,11 +250,14 @@ func downgradeError(to string) error {
 
 // schemeOf is the scheme a request for s goes out with.
 func schemeOf(c *resty.Client, s string) string {
-	scheme, rest, _ := strings.Cut(s, ":")
 	switch {
-	case strings.HasPrefix(rest, "//") && (scheme == "http" || scheme == "https"):
-		return scheme
-	case !strings.HasPrefix(rest, "//") || strings.ContainsAny(scheme, "/?#"):
+	case strings.HasPrefix(s, "http://"):
+		return "http"
+	case strings.HasPrefix(s, "https://"):
+		return "https"
+	}
+	scheme, rest, _ := strings.Cut(s, ":")
+	if !strings.HasPrefix(rest, "//") || strings.ContainsAny(scheme, "/?#") {
 		scheme, _, _ = strings.Cut(cmp.Or(c.BaseURL, c.HostURL), "://")
 	}
 	return strings.ToLower(scheme)

@@ -98,23 +98,35 @@ func isPlain(u *url.URL) bool {
 		return false
 	}
 	name, port, _ := strings.Cut(u.Host, ":")
-	return isUnmarked(name) && strings.Trim(port, "0123456789") == "" && isUnmarked(u.Path) && (u.Path == "" || u.Path[0] == '/')
+	return isUnmarked(name) && areDigits(port) && isUnmarked(u.Path) && (u.Path == "" || u.Path[0] == '/')
 }
 
 // isUnmarked reports whether s has nothing but letters, digits, hyphens, dots,
 // underscores and slashes.
 func isUnmarked(s string) bool {
-	for _, r := range s {
-		if r != '/' && isMarked(r) {
+	for i := range len(s) {
+		if !unmarked[s[i]] {
 			return false
 		}
 	}
 	return true
 }
 
-// isMarked reports whether r is no letter, digit, hyphen, dot or underscore.
-func isMarked(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_')
+var unmarked = func() (is [256]bool) {
+	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._/" {
+		is[c] = true
+	}
+	return is
+}()
+
+// areDigits reports whether s has nothing but digits.
+func areDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // Text is [URL] for a text that may be a URL, a reference relative to one, or
@@ -190,7 +202,7 @@ func isHost(s string) bool {
 		return ipv6Host.MatchString(s)
 	}
 	name, port, hasPort := strings.Cut(s, ":")
-	if hasPort && (port == "" || strings.Trim(port, "0123456789") != "") {
+	if hasPort && (port == "" || !areDigits(port)) {
 		return false
 	}
 	return !strings.ContainsFunc(name, func(r rune) bool {

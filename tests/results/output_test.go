@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,34 +83,34 @@ func TestAnOutputHasTheDownloadOrNothing(t *testing.T) {
 		c.Do(t, c.R().SetOutput(filepath.Join(t.TempDir(), "out")), "GET", "/").
 			Want(t, "200 error 1s | 200 error 1s | 200 attempts", io.ErrUnexpectedEOF)
 	})
-	harness.Bubble(t, "within one tick of the clock", func(t *testing.T) { // only its size tells that it was written
+	harness.Bubble(t, "no room for the error page", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "out")
-		write(t, path, "before")
-		before, _ := os.Stat(path)
+		full := readFunc(func([]byte) (int, error) { // as os.File says it
+			return 0, &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
+		})
 		c := harness.New(t, func(_ int, r *http.Request) (*http.Response, error) {
-			late := readFunc(func([]byte) (int, error) {
-				return 0, errors.Join(io.ErrUnexpectedEOF, os.Chtimes(path, before.ModTime(), before.ModTime()))
-			})
-			body := io.MultiReader(strings.NewReader("part of the file"), late)
+			body := io.MultiReader(strings.NewReader("part of the page"), full)
 			return &http.Response{StatusCode: 404, Request: r, ContentLength: 100, Body: io.NopCloser(body)}, nil
-		}, harness.Attempts(1))
-		c.Do(t, c.R().SetOutput(path), "GET", "/").Want(t, "404 attempts", io.ErrUnexpectedEOF)
+		})
+		call := c.Do(t, c.R().SetOutput(path), "GET", "/")
+		harness.WantIs(t, call.Err, syscall.ENOSPC)
 		_, err := os.Stat(path)
 		harness.WantIs(t, err, os.ErrNotExist)
 	})
 	// Registered before Install, it keeps Install's own from seeing the response.
 	for _, status := range []int{404, 503} {
-		harness.Bubble(t, "a middleware refuses the error page", func(t *testing.T) {
-			refused := errors.New("refused")
-			c := harness.Mock(page(status))
-			c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return refused })
-			path := filepath.Join(t.TempDir(), "out")
-			call := c.Install(t).Do(t, c.R().SetOutput(path), "GET", "/")
-			harness.WantIs(t, call.Err, refused)
-			if got, _ := os.ReadFile(path); len(got) > 0 {
-				t.Errorf("file: got %q, want nothing", got)
-			}
-		})
+		for _, refused := range []error{errors.New("refused"), &fs.PathError{Op: "open", Path: "schema.json", Err: fs.ErrNotExist}} {
+			harness.Bubble(t, "a middleware refuses the error page", func(t *testing.T) {
+				c := harness.Mock(page(status))
+				c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return refused })
+				path := filepath.Join(t.TempDir(), "out")
+				call := c.Install(t).Do(t, c.R().SetOutput(path), "GET", "/")
+				harness.WantIs(t, call.Err, refused)
+				if got, _ := os.ReadFile(path); len(got) > 0 {
+					t.Errorf("file: got %q, want nothing", got)
+				}
+			})
+		}
 	}
 }
 
@@ -216,6 +218,23 @@ func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Linux opens the file of a running program for nobody who wants to write to it.
+func TestAnOutputThatRestyCannotOpenIsLeftAlone(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only on Linux")
+	}
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := harness.New(t, harness.Says(404, "", "page"))
+	call := c.Do(t, c.R().SetOutput(path), "GET", "/")
+	harness.WantIs(t, call.Err, syscall.ETXTBSY)
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("got %v, want the file", err)
 	}
 }
 
