@@ -244,25 +244,6 @@ func (c *call) upcoming() Attempt {
 	return a
 }
 
-// attempt is the attempt that has just ended. Without a response it was not sent,
-// unless a callback has panicked afterwards.
-func (c *call) attempt(resp *resty.Response, err error, panicked bool) Attempt {
-	if resp == nil && (c.current.stage < built || !panicked) {
-		a := c.upcoming()
-		a.Err, a.Held = redact.Error(err), c.current.held
-		return a
-	}
-	a := c.blank()
-	a.Method, a.URL = c.request.RawRequest.Method, redact.Parsed(c.request.RawRequest.URL, c.request.URL)
-	a.Response, a.Err, a.Start, a.Held, a.sent = resp, redact.Error(err), c.request.Time, c.current.held, true
-	if resp == nil || c.isSaved(resp, err) { // a callback panicked; or Resty saves to a file after ReceivedAt
-		a.Took = time.Since(a.Start)
-	} else {
-		a.Took = resp.ReceivedAt().Sub(a.Start)
-	}
-	return a
-}
-
 // blank returns an Attempt with what all attempts of the call have in common.
 func (c *call) blank() Attempt {
 	return Attempt{
@@ -278,17 +259,38 @@ func (c *call) report(resp *resty.Response, err error, asked bool) {
 	if c.policy.Cooldown != nil {
 		c.tellCooldown()
 	}
-	c.record(c.attempt(resp, err, false))
+	c.record(resp, err, false)
 	c.follow(c.decide(asked))
 }
 
-// record puts an attempt that has ended into the history.
-func (c *call) record(a Attempt) {
-	c.attempts = append(c.attempts, a)
+// record puts the attempt that has just ended into the history. Without a response it
+// was not sent, unless a callback has panicked afterwards.
+func (c *call) record(resp *resty.Response, err error, panicked bool) {
+	shown := redact.Error(err)
+	if resp == nil && (c.current.stage < built || !panicked) {
+		c.attempts = append(c.attempts, c.upcoming())
+	} else {
+		c.attempts = append(c.attempts, c.blank())
+		c.last().sent = true
+	}
+	a := c.last()
+	a.Response, a.Err, a.Held = resp, shown, c.current.held
+	if a.sent {
+		a.Method, a.URL = c.request.RawRequest.Method, redact.Parsed(c.request.RawRequest.URL, c.request.URL)
+		a.Start, a.Took = c.request.Time, c.took(resp, err)
+	}
 	c.current.stage = reported
 	if a.Number == 1 && a.sent && c.policy.Budget != nil {
 		c.policy.Budget.Request(a.Start.Add(a.Took))
 	}
+}
+
+// took is how long the attempt has taken that has just ended.
+func (c *call) took(resp *resty.Response, err error) time.Duration {
+	if resp == nil || c.isSaved(resp, err) { // a callback panicked; or Resty saves to a file after ReceivedAt
+		return time.Since(c.request.Time)
+	}
+	return resp.ReceivedAt().Sub(c.request.Time)
 }
 
 // decide is the verdict on the last attempt in the history.
@@ -531,8 +533,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 	if c.policy.Cooldown != nil && !panicked {
 		c.tellCooldown()
 	}
-	a := c.attempt(resp, err, panicked)
-	c.record(a)
+	c.record(resp, err, panicked)
 	v := verdict{reason: ReasonCancelled, wanted: c.current.wanted} // by a context that a middleware put before ours
 	switch {
 	case panicked:
@@ -545,7 +546,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 		v.reason = ReasonStopped
 	case resp == nil:
 		v.reason = ReasonNotSent
-	case succeededWith(a):
+	case succeededWith(*c.last()):
 		v.reason = ReasonSucceeded
 	case c.ctx.Err() != nil:
 		v.reason = endedBy(c.ctx)

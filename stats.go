@@ -37,7 +37,7 @@ type counters struct {
 
 // count counts a request with all its attempts.
 func (c *counters) count(attempts []Attempt) {
-	sent, last := uint64(len(attempts)), attempts[len(attempts)-1]
+	sent, last := uint64(len(attempts)), &attempts[len(attempts)-1]
 	if !last.sent {
 		sent--
 	}

@@ -47,7 +47,7 @@ var wires = []comparison{
 }
 
 func costSection(e effort) (section, error) {
-	return compare(costs, e.cost, inMemory, section{
+	return e.compare("cost", costs, section{
 		title: "Cost in memory",
 		text: "A GET where nothing else is said, each line measured in pairs: what it costs more than the other side. The first line " +
 			"has the same on both sides: it shows the error of the measurement. Where there is a context, both sides have one.",
@@ -55,24 +55,24 @@ func costSection(e effort) (section, error) {
 }
 
 func wireSection(e effort) (section, error) {
-	return compare(wires, e.wire, loopback, section{
+	return e.compare("wire", wires, section{
 		title: "Cost over loopback",
 		text: "The same over loopback, one request at a time from either side in turn, in random order. Both sides send to one server over " +
 			"the same connection, so that only the client differs. Bytes and allocations include the server's.",
 	})
 }
 
-// compare adds a line to s for each comparison.
-func compare(all []comparison, p plan, open opener, s section) (section, error) {
+// compare adds a line to s for each comparison of a part.
+func (e effort) compare(part string, all []comparison, s section) (section, error) {
 	s.table = report.Table{Head: []string{"what", "against", "time", "more time, %", "more allocations", "more bytes"}}
-	for _, c := range all {
-		pair, err := measure(func() ([]variant, func(), error) { return c.variants(open) }, p)
+	for i, c := range all {
+		pair, err := e.measure(nth(part, i))
 		if err != nil {
 			return s, err
 		}
 		base, own := pair[0], pair[1]
-		if base.failed+own.failed > 0 {
-			return s, fmt.Errorf("%s: %w, %w", c.name, base.err, own.err)
+		if base.Failed+own.Failed > 0 {
+			return s, fmt.Errorf("%s: %s, %s", c.name, base.Err, own.Err)
 		}
 		x := excess{own.over(base, nanos), own.minus(base, allocs).median, own.minus(base, bytesOf).median}
 		s.table.Add(c.name, c.base, duration(own.of(nanos).median), percent(x.time), signed(x.allocs, 1), signed(x.bytes, 0))
@@ -80,6 +80,9 @@ func compare(all []comparison, p plan, open opener, s section) (section, error) 
 	}
 	return s, nil
 }
+
+// nth names the measurement of a comparison.
+func nth(part string, i int) string { return fmt.Sprint(part, " ", i+1) }
 
 // An excess is what a comparison found: a ratio of times, differences of the
 // rest.
@@ -109,6 +112,10 @@ func (c comparison) bounds(where string, x excess) []bound {
 		fmt.Sprintf("%s: GET, %s, over %s", where, c.name, c.base),
 		strings.Join(limit, ", "), strings.Join(got, ", "), held,
 	}}
+}
+
+func (c comparison) cast(open opener) cast {
+	return func() ([]variant, func(), error) { return c.variants(open) }
 }
 
 // variants are the two sides of a comparison. They share a server and the

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // An effort says how much of everything is done.
 type effort struct {
+	quick                        bool
 	cost, wire, memory, loopback plan
 	waiting                      int
 	wait                         time.Duration
@@ -35,6 +37,7 @@ var fullEffort = effort{
 }
 
 var quickEffort = effort{
+	quick:    true,
 	cost:     plan{batch: shortBatch, blocks: 6, block: 40 * time.Millisecond},
 	wire:     plan{blocks: 6, block: 40 * time.Millisecond},
 	memory:   plan{batch: shortBatch, blocks: 6, block: 20 * time.Millisecond},
@@ -59,6 +62,22 @@ func parts() []part {
 		part{"early", earlySection}, part{"leaks", leakSection})
 }
 
+// measurements are what the parts measure in processes of their own, by name.
+func (e effort) measurements() map[string]measurement {
+	all := map[string]measurement{}
+	for i, c := range costs {
+		all[nth("cost", i)] = measurement{c.cast(inMemory), e.cost}
+	}
+	for i, c := range wires {
+		all[nth("wire", i)] = measurement{c.cast(loopback), e.wire}
+	}
+	for _, s := range scenarios {
+		all[s.id+" in memory"] = measurement{s.cast(inMemory), e.memory}
+		all[s.id+" over loopback"] = measurement{s.cast(loopback), e.loopback}
+	}
+	return all
+}
+
 func ids() (list []string) {
 	for _, p := range parts() {
 		list = append(list, p.id)
@@ -70,22 +89,29 @@ func main() {
 	log.SetFlags(0)
 	quick := flag.Bool("quick", false, "a look in about half a minute; writes nothing")
 	only := flag.String("only", "", "the parts to run, separated by commas, of "+strings.Join(ids(), " ")+"; writes nothing")
+	name := flag.String("block", "", "a measurement, to run one block of it; for the processes that the run starts")
 	flag.Parse()
-	if err := run(*quick, *only); err != nil {
+	e := fullEffort
+	if *quick {
+		e = quickEffort
+	}
+	var err error
+	if *name != "" {
+		err = e.writeBlock(*name, os.Stdout)
+	} else {
+		err = e.run(*only)
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run measures, prints the report, and writes it to README.md if it is a whole
 // one.
-func run(quick bool, only string) error {
+func (e effort) run(only string) error {
 	wanted, err := choose(only)
 	if err != nil {
 		return err
-	}
-	e := fullEffort
-	if quick {
-		e = quickEffort
 	}
 	start, before := time.Now(), load()
 	var sections []section
@@ -100,7 +126,7 @@ func run(quick bool, only string) error {
 	}
 	text := document(sections, machine(start, before))
 	fmt.Print(text)
-	if quick || only != "" {
+	if e.quick || only != "" {
 		return nil
 	}
 	return write(".", text, sections)

@@ -1,9 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/gob"
+	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"time"
@@ -18,18 +24,18 @@ type variant struct {
 
 // A block is what the operations of a variant took in one block of rounds.
 type block struct {
-	nanos         []float64 // in each round
-	bytes, allocs float64
+	Nanos         []float64 // in each round
+	Bytes, Allocs float64
 }
 
-// A series has the blocks of a variant. Series of one call of measure belong
-// together: their nth rounds are the same ones.
+// A series has the blocks of a variant. Series of one measurement belong together:
+// their nth rounds are the same ones.
 type series struct {
-	name   string
-	blocks []block
-	runs   int
-	failed int
-	err    error // the first
+	Name   string
+	Blocks []block
+	Runs   int
+	Failed int
+	Err    string // the first
 }
 
 // A plan says how long to measure.
@@ -42,59 +48,105 @@ type plan struct {
 // A cast makes the variants anew, and what ends them.
 type cast func() (variants []variant, done func(), err error)
 
-// measure runs all variants in every round, in random order, so that whatever
-// else the machine does meets each of them alike. After a block of rounds the
-// variants are made anew, servers and connections included, because where these
-// come to lie makes a difference that would pass for the variant's own. The
-// garbage collector is left to itself.
-func measure(renew cast, p plan) ([]series, error) {
+// A measurement compares variants: it runs all of them in every round, in random
+// order, so that whatever else the machine does meets each of them alike. After a
+// block of rounds everything is made anew in another process, because where code,
+// heap, servers and connections come to lie makes a difference that would pass for
+// the variant's own. The garbage collector is left to itself.
+type measurement struct {
+	cast cast
+	plan plan
+}
+
+// measure makes the measurement with this name.
+func (e effort) measure(name string) ([]series, error) {
 	var all []series
-	for range p.blocks {
-		if err := addBlock(&all, renew, p); err != nil {
+	for range e.measurements()[name].plan.blocks {
+		one, err := e.process(name)
+		if err != nil {
 			return nil, err
 		}
+		all = join(all, one)
 	}
 	return all, nil
+}
+
+// process runs one block of a measurement in a process of its own.
+func (e effort) process(name string) (all []series, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := exec.Command(self, "-block", name, fmt.Sprintf("-quick=%t", e.quick))
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return nil, err
+	}
+	return all, gob.NewDecoder(bytes.NewReader(out)).Decode(&all)
+}
+
+// writeBlock is what that process does.
+func (e effort) writeBlock(name string, to io.Writer) error {
+	m, ok := e.measurements()[name]
+	if !ok {
+		return fmt.Errorf("there is no measurement %q", name)
+	}
+	all, err := m.block()
+	if err != nil {
+		return err
+	}
+	return gob.NewEncoder(to).Encode(all)
+}
+
+// join appends the blocks of b to those of a.
+func join(a, b []series) []series {
+	if a == nil {
+		return b
+	}
+	for i := range b {
+		a[i].Blocks = append(a[i].Blocks, b[i].Blocks...)
+		a[i].Runs, a[i].Failed, a[i].Err = a[i].Runs+b[i].Runs, a[i].Failed+b[i].Failed, cmp.Or(a[i].Err, b[i].Err)
+	}
+	return a
 }
 
 // minRounds of a block are measured even if its time is over.
 const minRounds = 5
 
-func addBlock(all *[]series, renew cast, p plan) error {
-	variants, done, err := renew()
+func (m measurement) block() ([]series, error) {
+	variants, done, err := m.cast()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
-	if *all == nil {
-		*all = make([]series, len(variants))
-	}
-	ops := make([]int, len(variants))
+	all, ops := make([]series, len(variants)), make([]int, len(variants))
 	for i, v := range variants {
-		s := &(*all)[i]
-		s.name, ops[i] = v.name, s.begin(v, p.batch)
+		all[i].Name = v.name
+		ops[i] = all[i].begin(v, m.plan.batch)
 	}
-	end := time.Now().Add(p.block)
+	end := time.Now().Add(m.plan.block)
 	for round := 0; round < minRounds || time.Now().Before(end); round++ {
 		for _, i := range rand.Perm(len(variants)) {
-			s := &(*all)[i]
 			start := time.Now()
-			s.repeat(variants[i], ops[i])
+			all[i].repeat(variants[i], ops[i])
 			nanos := float64(time.Since(start)) / float64(ops[i])
-			last := &s.blocks[len(s.blocks)-1]
-			last.nanos = append(last.nanos, nanos)
+			all[i].Blocks[0].Nanos = append(all[i].Blocks[0].Nanos, nanos)
 		}
 	}
-	return nil
+	return all, nil
 }
 
-// minWarm is how many operations the bytes and allocations are a mean of, at
-// least.
-const minWarm = 8
+// Bytes and allocations are a mean of at least minWarm operations, and of those in
+// half of warmTime at least.
+const (
+	minWarm  = 8
+	warmTime = 5 * time.Millisecond
+)
 
-// begin begins a block: it warms a variant up, and finds what it allocates and
+// begin begins the block: it warms a variant up, and finds what it allocates and
 // how many operations fill a batch, by the shortest time that one has taken.
-func (s *series) begin(v variant, want time.Duration) (ops int) {
+func (s *series) begin(v variant, batch time.Duration) (ops int) {
 	each := math.Inf(1)
 	for n := 1; ; n *= 2 {
 		var before, after runtime.MemStats
@@ -103,23 +155,23 @@ func (s *series) begin(v variant, want time.Duration) (ops int) {
 		s.repeat(v, n)
 		each = min(each, float64(time.Since(start))/float64(n))
 		runtime.ReadMemStats(&after)
-		if n >= minWarm && each*float64(n)*2 > float64(want) || n >= 1<<16 {
-			s.blocks = append(s.blocks, block{
-				bytes:  float64(after.TotalAlloc-before.TotalAlloc) / float64(n),
-				allocs: float64(after.Mallocs-before.Mallocs) / float64(n),
-			})
-			return max(1, int(float64(want)/each))
+		if n >= minWarm && each*float64(n)*2 > float64(warmTime) || n >= 1<<16 {
+			s.Blocks = []block{{
+				Bytes:  float64(after.TotalAlloc-before.TotalAlloc) / float64(n),
+				Allocs: float64(after.Mallocs-before.Mallocs) / float64(n),
+			}}
+			return max(1, int(float64(batch)/each))
 		}
 	}
 }
 
 // repeat runs a variant n times. Runs that fail are counted.
 func (s *series) repeat(v variant, n int) {
-	s.runs += n
+	s.Runs += n
 	for range n {
 		if err := v.run(); err != nil {
-			s.failed++
-			s.err = cmp.Or(s.err, err)
+			s.Failed++
+			s.Err = cmp.Or(s.Err, err.Error())
 		}
 	}
 }
@@ -161,9 +213,9 @@ func signRank(n int, tail float64) int {
 // A field picks one figure of a block: one value, or one for each round.
 type field func(block) []float64
 
-func nanos(b block) []float64   { return b.nanos }
-func bytesOf(b block) []float64 { return []float64{b.bytes} }
-func allocs(b block) []float64  { return []float64{b.allocs} }
+func nanos(b block) []float64   { return b.Nanos }
+func bytesOf(b block) []float64 { return []float64{b.Bytes} }
+func allocs(b block) []float64  { return []float64{b.Allocs} }
 
 // of is the median of one figure of a series.
 func (s series) of(f field) estimate {
@@ -183,9 +235,9 @@ func (s series) over(base series, f field) estimate {
 // beside takes the median of every block, and estimates the median of these: the
 // rounds of one block are not independent of each other, the blocks are.
 func (s series) beside(base series, f field, value func(own, base float64) float64) estimate {
-	medians := make([]float64, len(s.blocks))
+	medians := make([]float64, len(s.Blocks))
 	for b := range medians {
-		values, others := slices.Clone(f(s.blocks[b])), f(base.blocks[b])
+		values, others := slices.Clone(f(s.Blocks[b])), f(base.Blocks[b])
 		for round := range values {
 			values[round] = value(values[round], others[round])
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -66,7 +68,7 @@ func TestPaired(t *testing.T) {
 			one = append(one, common+random.Float64())
 			other = append(other, common+5+random.Float64())
 		}
-		a.blocks, b.blocks = append(a.blocks, block{nanos: one}), append(b.blocks, block{nanos: other})
+		a.Blocks, b.Blocks = append(a.Blocks, block{Nanos: one}), append(b.Blocks, block{Nanos: other})
 	}
 	if d := b.minus(a, nanos); d.low < 4.5 || d.high > 5.5 {
 		t.Errorf("got %+v, want about 5", d)
@@ -78,20 +80,28 @@ func TestPaired(t *testing.T) {
 
 var sink []byte
 
-func TestMeasure(t *testing.T) {
-	failing, casts := 0, 0
-	all, err := measure(func() ([]variant, func(), error) {
+func TestABlock(t *testing.T) {
+	failing, ends := 0, 0
+	m := measurement{func() ([]variant, func(), error) {
 		return []variant{
 			{"nothing", func() error { return nil }},
 			{"1 KiB", func() error { sink = make([]byte, 1024); return nil }},
 			{"failing", func() error { failing++; return errors.New("no") }},
-		}, func() { casts++ }, nil
-	}, plan{batch: 100 * time.Microsecond, blocks: 3, block: 0})
-	if err != nil || casts != 3 || len(all[0].blocks) != 3 || len(all[0].blocks[2].nanos) != minRounds {
-		t.Fatalf("got %d casts, %v, want 3", casts, err)
+		}, func() { ends++ }, nil
+	}, plan{batch: 100 * time.Microsecond}}
+	var all []series
+	for range 3 {
+		one, err := m.block()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = join(all, one)
 	}
-	if all[1].name != "1 KiB" {
-		t.Errorf("got the name %q, want that of the variant", all[1].name)
+	if ends != 3 || len(all[0].Blocks) != 3 || len(all[0].Blocks[2].Nanos) != minRounds {
+		t.Fatalf("got %d ends and %+v, want 3 of each", ends, all[0])
+	}
+	if all[1].Name != "1 KiB" {
+		t.Errorf("got the name %q, want that of the variant", all[1].Name)
 	}
 	if d := all[1].minus(all[0], bytesOf); math.Abs(d.median-1024) > 1 {
 		t.Errorf("got %+v bytes, want 1024", d)
@@ -99,7 +109,25 @@ func TestMeasure(t *testing.T) {
 	if d := all[1].minus(all[0], allocs); math.Abs(d.median-1) > 0.01 {
 		t.Errorf("got %+v allocations, want 1", d)
 	}
-	if last := all[2]; last.failed != failing || last.runs != failing || last.err == nil || all[0].failed > 0 {
-		t.Errorf("got %d of %d failed (%v), want all %d", last.failed, last.runs, last.err, failing)
+	if last := all[2]; last.Failed != failing || last.Runs != failing || last.Err != "no" || all[0].Failed > 0 {
+		t.Errorf("got %d of %d failed (%v), want all %d", last.Failed, last.Runs, last.Err, failing)
+	}
+}
+
+// The test binary stands in for bench in the processes that a measurement starts.
+func TestMain(m *testing.M) {
+	if slices.Contains(os.Args, "-block") {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestEveryMeasurementRunsInAProcessOfItsOwn(t *testing.T) {
+	if got, err := quickEffort.process("wire 1"); err != nil || len(got) != 2 || got[0].Runs < minRounds || got[0].Failed > 0 {
+		t.Errorf("got %+v, %v, want two series", got, err)
+	}
+	if _, err := quickEffort.process("nonsense"); err == nil {
+		t.Error("got no error for a measurement that does not exist")
 	}
 }

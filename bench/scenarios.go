@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -138,6 +139,10 @@ func sendMany(send sender, j *job) error {
 // requests is how many an operation makes.
 func (s scenario) requests() int64 { return int64(max(1, s.parallel*perWorker)) }
 
+func (s scenario) cast(open opener) cast {
+	return func() ([]variant, func(), error) { return s.variants(open) }
+}
+
 // variants makes one variant for each peer that can do the scenario, each with a
 // world of its own. The peer that the others are compared with takes part in
 // any case, without the feature that it lacks.
@@ -169,11 +174,11 @@ func (s scenario) variants(open opener) (all []variant, done func(), err error) 
 
 // section measures a scenario in memory and over loopback.
 func (s scenario) section(e effort) (section, error) {
-	memory, err := s.measure(e.memory, inMemory)
+	memory, err := s.measure(e, "in memory")
 	if err != nil {
 		return section{}, err
 	}
-	wire, err := s.measure(e.loopback, loopback)
+	wire, err := s.measure(e, "over loopback")
 	if err != nil {
 		return section{}, err
 	}
@@ -183,11 +188,11 @@ func (s scenario) section(e effort) (section, error) {
 // results are the series of a scenario, by the names of the peers.
 type results map[string]series
 
-func (s scenario) measure(p plan, open opener) (results, error) {
-	all, err := measure(func() ([]variant, func(), error) { return s.variants(open) }, p)
+func (s scenario) measure(e effort, where string) (results, error) {
+	all, err := e.measure(s.id + " " + where)
 	found := results{}
 	for _, one := range all {
-		found[one.name] = one
+		found[one.Name] = one
 	}
 	return found, err
 }
@@ -211,14 +216,14 @@ func (s scenario) report(memory, wire results) section {
 			continue
 		}
 		out.table.Add(append(append([]string{name}, s.cells(memory, p.name)...), s.cells(wire, p.name)...)...)
-		if m := memory[p.name]; m.failed == 0 {
+		if m := memory[p.name]; m.Failed == 0 {
 			bars.Add(name, m.of(nanos).median/float64(s.requests())/1e3, p.name == ourName)
 		}
 	}
 	if s.chart {
 		out.chart = bars
 	}
-	if ours := memory[ourName]; s.maxBytes > 0 && ours.failed == 0 {
+	if ours := memory[ourName]; s.maxBytes > 0 && ours.Failed == 0 {
 		time, bytes := ours.over(memory[base], nanos), ours.over(memory[base], bytesOf).median
 		out.bounds = []bound{{
 			s.title + ", in memory, over " + base, fmt.Sprintf("× %.2f bytes, × %.2f time", s.maxBytes, s.maxTime),
@@ -231,8 +236,8 @@ func (s scenario) report(memory, wire results) section {
 // cells are the four figures of a peer in one world, or what it does wrongly.
 func (s scenario) cells(in results, name string) []string {
 	m, each := in[name], float64(s.requests())
-	if m.failed > 0 {
-		return []string{fmt.Sprintf("**fails** %d times in %d: %s", m.failed, m.runs, brief(m.err)), "", "", ""}
+	if m.Failed > 0 {
+		return []string{fmt.Sprintf("**fails** %d times in %d: %s", m.Failed, m.Runs, brief(errors.New(m.Err))), "", "", ""}
 	}
 	return []string{
 		duration(m.of(nanos).median / each), ratio(m.over(in[s.base()], nanos)),
@@ -251,7 +256,7 @@ func (s scenario) ahead(memory, wire results) []string {
 func (s scenario) ratios(in results, f field) map[string]estimate {
 	found := map[string]estimate{}
 	for _, p := range peers {
-		if m, ok := in[p.name]; ok && m.failed == 0 && s.cannot(p) == "" {
+		if m, ok := in[p.name]; ok && m.Failed == 0 && s.cannot(p) == "" {
 			found[p.name] = m.over(in[ourName], f)
 		}
 	}
