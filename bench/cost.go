@@ -65,12 +65,12 @@ func wireSection(e effort) (section, error) {
 // compare adds a line to s for each comparison of a part.
 func (e effort) compare(part string, all []comparison, s section) (section, error) {
 	s.table = report.Table{Head: []string{"what", "against", "time", "more time, %", "more allocations", "more bytes"}}
+	pairs, err := e.measure(nths(part, len(all))...)
+	if err != nil {
+		return s, err
+	}
 	for i, c := range all {
-		pair, err := e.measure(nth(part, i))
-		if err != nil {
-			return s, err
-		}
-		base, own := pair[0], pair[1]
+		base, own := pairs[i][0], pairs[i][1]
 		if base.Failed+own.Failed > 0 {
 			return s, fmt.Errorf("%s: %s, %s", c.name, base.Err, own.Err)
 		}
@@ -83,6 +83,13 @@ func (e effort) compare(part string, all []comparison, s section) (section, erro
 
 // nth names the measurement of a comparison.
 func nth(part string, i int) string { return fmt.Sprint(part, " ", i+1) }
+
+func nths(part string, n int) (names []string) {
+	for i := range n {
+		names = append(names, nth(part, i))
+	}
+	return names
+}
 
 // An excess is what a comparison found: a ratio of times, differences of the
 // rest.

@@ -190,11 +190,14 @@ type results map[string]series
 
 func (s scenario) measure(e effort, where string) (results, error) {
 	all, err := e.measure(s.id + " " + where)
+	if err != nil {
+		return nil, err
+	}
 	found := results{}
-	for _, one := range all {
+	for _, one := range all[0] {
 		found[one.Name] = one
 	}
-	return found, err
+	return found, nil
 }
 
 // report makes the table of a scenario.
