@@ -87,7 +87,7 @@ func ids() (list []string) {
 
 func main() {
 	log.SetFlags(0)
-	quick := flag.Bool("quick", false, "a look in about half a minute; writes nothing")
+	quick := flag.Bool("quick", false, "a look in about a minute; writes nothing")
 	only := flag.String("only", "", "the parts to run, separated by commas, of "+strings.Join(ids(), " ")+"; writes nothing")
 	name := flag.String("block", "", "a measurement, to run one block of it; for the processes that the run starts")
 	flag.Parse()
