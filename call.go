@@ -142,11 +142,11 @@ func begin(client *resty.Client, r *resty.Request, earlier *call) error {
 	c.own.call, c.own.values = c, c.ctx
 	r.SetContext(&c.own)
 	c.remember(earlier)
-	if err := c.direct(); err != nil {
+	if err := c.chooseTarget(); err != nil {
 		c.current.stage, c.current.refusal = begun, err
 		return err
 	}
-	c.settleOn(r.URL)
+	c.noteURL(r.URL)
 	if c.mustWait() {
 		return c.holdFirst()
 	}
@@ -255,7 +255,7 @@ func (c *call) blank() Attempt {
 // report takes in an attempt that has ended, and decides what follows. asked says
 // that a condition outside this package asks for a retry.
 func (c *call) report(resp *resty.Response, err error, asked bool) {
-	c.settle(resp, err)
+	c.endAttempt(resp, err)
 	if c.policy.Cooldown != nil {
 		c.tellCooldown()
 	}
@@ -367,9 +367,9 @@ func (c *call) isReplayable() bool {
 	return c.current.context != nil || !restyfields.IsMultipart(c.request)
 }
 
-// settle ends what lasts only as long as an attempt: its time limit, and what the
+// endAttempt ends what lasts only as long as an attempt: its time limit, and what the
 // plugin has put into the request for it.
-func (c *call) settle(resp *resty.Response, err error) {
+func (c *call) endAttempt(resp *resty.Response, err error) {
 	if c.current.watched == nil { // without our pre-request hook
 		c.current.watched, _ = c.request.Context().(*requestContext)
 		if resp != nil { // it was sent all the same
@@ -529,7 +529,7 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 	if panicked {
 		resp = c.current.response
 	}
-	c.settle(resp, err)
+	c.endAttempt(resp, err)
 	if c.policy.Cooldown != nil && !panicked {
 		c.tellCooldown()
 	}

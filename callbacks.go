@@ -113,7 +113,7 @@ func retryHook(resp *resty.Response, err error) {
 func unmarked(marked error) (err error) {
 	_ = resty.Backoff(func() (*resty.Response, error) { return nil, marked }, resty.Retries(0),
 		resty.RetryConditions([]resty.RetryConditionFunc{
-			func(_ *resty.Response, told error) bool { err = told; return false },
+			func(_ *resty.Response, given error) bool { err = given; return false },
 		}))
 	return err
 }

@@ -17,8 +17,8 @@ func (c *call) choose() choice {
 	c.initial.restore(r)
 	r.URL = c.original
 	r.SetContext(&c.own)
-	next.err = c.direct()
-	c.settleOn(r.URL)
+	next.err = c.chooseTarget()
+	c.noteURL(r.URL)
 	next.underWay = c.current
 	c.before.Add(-1)
 	c.current = last
@@ -43,8 +43,8 @@ func (c *call) dropChoice() {
 	}
 }
 
-// settleOn notes the URL of the attempt that is prepared: start sets it.
-func (c *call) settleOn(url string) {
+// noteURL notes the URL of the attempt that is prepared: start sets it.
+func (c *call) noteURL(url string) {
 	c.current.url = url
 	c.current.chosen = c.resent || c.policy.URL != nil || url != c.original
 }

@@ -57,21 +57,21 @@ type stay struct {
 	elsewhere time.Duration // the wait if it goes to another host
 }
 
-// decide says whether another attempt follows, and why. Something has to ask for it
-// (cause), and nothing may stand against it (permit). It calls functions of the
+// decide says whether another attempt follows, and why. The attempt has to want it
+// (wants), and nothing may stand against it (permit). decide calls functions of the
 // options and of the client. It does not ask the Budget, which the caller asks last.
 func (p *policy) decide(o outcome) verdict {
 	if o.err != nil && o.ctx.Err() != nil {
 		return p.cancelled(&o, o.Number > 1)
 	}
-	cause := p.cause(&o)
-	if cause == "" {
+	why := p.wants(&o)
+	if why == "" {
 		return p.end(&o, o.result())
 	}
 	v := verdict{}
 	o.now = o.clock()
 	if o.ctx.Err() == nil { // it may end in any function of the user's
-		v = p.permit(&o, cause)
+		v = p.permit(&o, why)
 	}
 	if o.ctx.Err() != nil {
 		v = p.cancelled(&o, true)
@@ -79,10 +79,10 @@ func (p *policy) decide(o outcome) verdict {
 	return v
 }
 
-// cause is why an attempt asks for another, or "" where it does not.
-func (p *policy) cause(o *outcome) Reason {
+// wants is why an attempt wants another, or "" where it does not.
+func (p *policy) wants(o *outcome) Reason {
 	switch {
-	case o.told() == serverwait.Retry:
+	case o.directive() == serverwait.Retry:
 		return ReasonServer
 	case p.retriesStatus(o.StatusCode()):
 		return ReasonStatus
@@ -97,11 +97,11 @@ func (p *policy) cause(o *outcome) Reason {
 
 // permit is the verdict on an attempt that asks for another. Of all that stands
 // against it, the first counts.
-func (p *policy) permit(o *outcome, cause Reason) verdict {
+func (p *policy) permit(o *outcome, why Reason) verdict {
 	switch {
 	case p.Unless != nil && p.Unless(o.Attempt):
 		return p.refuse(o, ReasonUnless)
-	case o.told() == serverwait.Stop:
+	case o.directive() == serverwait.Stop:
 		return p.refuse(o, ReasonServer)
 	case !p.mayRepeat(o):
 		return p.refuse(o, ReasonMethod)
@@ -115,21 +115,21 @@ func (p *policy) permit(o *outcome, cause Reason) verdict {
 		v.err = o.ended(ReasonStopped, err)
 		return v
 	} else if wait > 0 {
-		return p.after(o, cause, wait)
+		return p.after(o, why, wait)
 	}
 	asked := p.serverWait(o)
 	switch {
 	case asked == 0 || o.elsewhere != nil && o.elsewhere(): // it binds no other host
-		return p.after(o, cause, p.Wait(o.Attempt))
+		return p.after(o, why, p.Wait(o.Attempt))
 	case o.open:
-		return p.afterEither(o, cause, asked)
+		return p.afterEither(o, why, asked)
 	default:
-		return p.afterServer(o, cause, asked)
+		return p.afterServer(o, why, asked)
 	}
 }
 
 // after is the verdict on a retry after a wait, which has to fit in.
-func (p *policy) after(o *outcome, cause Reason, wait time.Duration) verdict {
+func (p *policy) after(o *outcome, why Reason, wait time.Duration) verdict {
 	wait = max(wait, 0)
 	if deadline, ok := o.ctx.Deadline(); ok && deadline.Sub(o.now) <= wait {
 		return p.refuse(o, ReasonDeadline)
@@ -137,20 +137,20 @@ func (p *policy) after(o *outcome, cause Reason, wait time.Duration) verdict {
 	if p.MaxElapsed > 0 && p.MaxElapsed-o.now.Sub(o.began) < wait {
 		return p.refuse(o, ReasonElapsed)
 	}
-	return verdict{retry: true, wanted: true, reason: cause, wait: wait}
+	return verdict{retry: true, wanted: true, reason: why, wait: wait}
 }
 
 // afterServer is the verdict on a retry after the wait that the server asks for.
-func (p *policy) afterServer(o *outcome, cause Reason, asked time.Duration) verdict {
+func (p *policy) afterServer(o *outcome, why Reason, asked time.Duration) verdict {
 	if asked > min(p.MaxServerWait, serverwait.Forever-time.Second) {
 		return p.refuse(o, ReasonServerWait)
 	}
-	return p.after(o, cause, asked+between(o.Attempt, 0, min(asked/10, time.Second)))
+	return p.after(o, why, asked+between(o.Attempt, 0, min(asked/10, time.Second)))
 }
 
 // afterEither is the verdict if only OnAttempt can tell where the next attempt goes.
-func (p *policy) afterEither(o *outcome, cause Reason, asked time.Duration) verdict {
-	v, there := p.after(o, cause, p.Wait(o.Attempt)), p.afterServer(o, cause, asked)
+func (p *policy) afterEither(o *outcome, why Reason, asked time.Duration) verdict {
+	v, there := p.after(o, why, p.Wait(o.Attempt)), p.afterServer(o, why, asked)
 	if !v.retry {
 		return v
 	}
@@ -248,8 +248,8 @@ func (o *outcome) result() Reason {
 	}
 }
 
-// told is what the server says of a retry.
-func (o *outcome) told() serverwait.Directive {
+// directive is what the server says of a retry.
+func (o *outcome) directive() serverwait.Directive {
 	if o.Response == nil || o.Response.RawResponse == nil {
 		return serverwait.Silent
 	}
@@ -266,7 +266,7 @@ func (o *Options) retriesStatus(status int) bool {
 
 // mayRepeat reports whether the request may be sent again.
 func (o *Options) mayRepeat(out *outcome) bool {
-	return out.told() == serverwait.Retry || o.repeats(out.Method) || out.keyed || out.unsent ||
+	return out.directive() == serverwait.Retry || o.repeats(out.Method) || out.keyed || out.unsent ||
 		slices.Contains(o.Refused, out.StatusCode())
 }
 

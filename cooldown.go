@@ -35,7 +35,7 @@ type Cooldown struct {
 	// and port in lower case, without the scheme's default port. Servers that limit
 	// by token or by route need a Key. It must contain no secret, because it is
 	// logged, and passed to the function of [Cooldown.Share] if it has no more than
-	// 256 bytes.
+	// 256 bytes. Like OnAttempt, Key must not register callbacks on the client.
 	Key func(u *url.URL, r *resty.Request) string
 
 	// Max is the longest time that a host is left alone before one request asks
@@ -142,8 +142,8 @@ func (c *Cooldown) key(u *url.URL, r *resty.Request) string {
 	return hostKey(u)
 }
 
-// told begins or extends the cool-down of key by the wait of an answer from it.
-func (c *Cooldown) told(key string, d time.Duration) {
+// begin begins or extends the cool-down of key by the wait of an answer from it.
+func (c *Cooldown) begin(key string, d time.Duration) {
 	if c == nil || key == "" || d <= 0 {
 		return
 	}
@@ -159,7 +159,7 @@ func (c *Cooldown) told(key string, d time.Duration) {
 // [*CooldownError], at once, where the end is beyond them, or that of ctx.
 //
 // The caller must tell the pass, which may be nil, when the attempt has ended;
-// before that it calls told, if the answer says wait.
+// before that it calls begin, if the answer says wait.
 func (c *Cooldown) wait(ctx context.Context, key string, limit time.Duration, deadline time.Time) (*pass, time.Duration, error) {
 	if c.idle() || key == "" {
 		return nil, 0, nil

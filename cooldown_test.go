@@ -160,7 +160,7 @@ func TestTheHeldLeaveInATenthOfTheWaitAfterItAndNotAfterMax(t *testing.T) {
 		bubble(t, fmt.Sprint(tt.told, " of ", tt.max), func(t *testing.T) {
 			c := newCrowd()
 			c.Max = tt.max
-			c.told(apiHost, tt.told)
+			c.begin(apiHost, tt.told)
 			c.join(t, 100, nil).Wait()
 			c.wantAll(t, 100, 0, tt.first, tt.last)
 			wantEntries(t, c.Cooldown, 0)
@@ -189,7 +189,7 @@ func TestTheFirstToLeaveIsAProbe(t *testing.T) {
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			c := newCrowd()
-			c.told(apiHost, tt.told)
+			c.begin(apiHost, tt.told)
 			up := time.Time{}
 			c.join(t, all, func(n int) {
 				if n == 1 {
@@ -221,7 +221,7 @@ func TestTheFirstToLeaveIsAProbe(t *testing.T) {
 
 // probe returns the pass of the first attempt after a cool-down.
 func probe(t *testing.T, c *Cooldown) *pass {
-	c.told(apiHost, time.Minute)
+	c.begin(apiHost, time.Minute)
 	time.Sleep(time.Minute)
 	p, held, err := c.wait(t.Context(), apiHost, 0, time.Time{})
 	if p == nil || held != 0 || err != nil {
@@ -242,10 +242,10 @@ func TestTheEndOfAProbeEndsTheCooldownThatItFollowed(t *testing.T) {
 		{"heard after 5 s", func(c *Cooldown, _ *pass) { second(c) }, true, false, 0},
 		{"cancelled after 5 s", func(c *Cooldown, _ *pass) { second(c) }, false, true, 0},
 		{"heard twice", func(_ *Cooldown, p *pass) { p.done(true) }, true, false, 0},
-		{"told to wait by another", func(c *Cooldown, _ *pass) { c.told(apiHost, time.Minute) }, true, false, time.Minute},
+		{"told to wait by another", func(c *Cooldown, _ *pass) { c.begin(apiHost, time.Minute) }, true, false, time.Minute},
 		{"after the next cool-down has begun", func(c *Cooldown, _ *pass) {
 			second(c).done(true)
-			c.told(apiHost, time.Minute)
+			c.begin(apiHost, time.Minute)
 		}, true, false, time.Minute},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
@@ -283,7 +283,7 @@ func (w word) say(c *Cooldown) {
 	case w.own && w.d == -1:
 		_, _, _ = c.wait(context.Background(), apiHost, 0, time.Time{})
 	case w.own:
-		c.told(apiHost, w.d)
+		c.begin(apiHost, w.d)
 	default:
 		c.Hold(apiHost, w.d)
 	}
@@ -337,7 +337,7 @@ func TestTheLatestEndWins(t *testing.T) {
 func TestHoldForNoTimeReleasesTheHeldInATenthOfWhatTheyWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd()
-		c.told(apiHost, time.Minute)
+		c.begin(apiHost, time.Minute)
 		all := c.join(t, 100, nil)
 		time.Sleep(20 * time.Second)
 		c.Hold(apiHost, 0)
@@ -379,7 +379,7 @@ func TestOneThatWaitsGoesAfterTheEndAndIsRefusedAsSoonAsThatIsTooLate(t *testing
 				if tt.deadline > 0 {
 					deadline = start.Add(tt.deadline)
 				}
-				c.told(apiHost, m)
+				c.begin(apiHost, m)
 				go func() {
 					for _, w := range tt.words {
 						w.say(c)
@@ -442,7 +442,7 @@ func TestEachProbeIsWaitedForAnew(t *testing.T) {
 			go func() { _ = c.send(t.Context(), 62*time.Second, nil) }()
 		}
 		time.Sleep(time.Second)
-		c.told(apiHost, time.Minute)
+		c.begin(apiHost, time.Minute)
 		p.done(true)
 		time.Sleep(time.Minute)
 		if p, _, err := c.wait(t.Context(), apiHost, 0, time.Time{}); p == nil || err != nil {
@@ -459,8 +459,8 @@ func TestEachProbeIsWaitedForAnew(t *testing.T) {
 
 func TestAKeyHoldsOnlyItsOwn(t *testing.T) {
 	c := new(Cooldown)
-	c.told("one", time.Minute)
-	c.told("", time.Minute)
+	c.begin("one", time.Minute)
+	c.begin("", time.Minute)
 	c.Hold("", time.Minute)
 	c.failed("", false)
 	for _, key := range []string{"two", ""} {
@@ -473,7 +473,7 @@ func TestAKeyHoldsOnlyItsOwn(t *testing.T) {
 
 func TestNoCooldownHoldsNothing(t *testing.T) {
 	var c *Cooldown
-	c.told(apiHost, time.Minute)
+	c.begin(apiHost, time.Minute)
 	c.failed(apiHost, false)
 	c.succeeded(apiHost)
 	p, held, err := c.wait(t.Context(), apiHost, 0, time.Time{})
@@ -540,7 +540,7 @@ func TestAWordIsSharedIfAServerSaidItAndOthersDoNotKnow(t *testing.T) {
 	for _, n := range []int{256, 257} { // bytes
 		c, shared, key := new(Cooldown), false, strings.Repeat("k", n)
 		c.Share(func(string, time.Duration) { shared = true })
-		if c.told(key, time.Minute); shared != (n == 256) || c.Left(key) == 0 {
+		if c.begin(key, time.Minute); shared != (n == 256) || c.Left(key) == 0 {
 			t.Errorf("%d bytes: got it shared %t, %v left, want it cooling, and shared up to 256", n, shared, c.Left(key))
 		}
 	}
@@ -570,7 +570,7 @@ func TestProcessesThatTellEachOtherDoNotEchoAndSendOneProbe(t *testing.T) {
 		members, words := fleet(10)
 		seen, all := newCrowd(), sync.WaitGroup{}
 		for _, c := range append(members, members...) { // in flight
-			c.told(apiHost, time.Minute)
+			c.begin(apiHost, time.Minute)
 			wantLeft(t, c, time.Minute)
 		}
 		for _, c := range slices.Repeat(members, 10) {
@@ -581,7 +581,7 @@ func TestProcessesThatTellEachOtherDoNotEchoAndSendOneProbe(t *testing.T) {
 				}
 				_ = seen.send(t.Context(), 0, func(n int) {
 					if n == 1 {
-						c.told(apiHost, time.Minute)
+						c.begin(apiHost, time.Minute)
 					}
 				})
 				p.done(true)
@@ -628,7 +628,7 @@ func TestAProcessThatIsToldToWaitAsksAllTheSameOncePerMax(t *testing.T) {
 				go func() {
 					_ = c.send(ctx, tt.limit, func(int) {
 						if time.Sleep(s / 10); !tt.healthy {
-							c.told(apiHost, time.Hour)
+							c.begin(apiHost, time.Hour)
 						}
 					})
 				}()
@@ -655,7 +655,7 @@ func TestACooldownRemembersAThousandHostsUntilTheyAreOver(t *testing.T) {
 		begin       func(c *Cooldown, key string)
 		first, last bool // whether they are kept
 	}{
-		{"told", func(c *Cooldown, key string) { c.told(key, time.Minute) }, false, true},
+		{"told", func(c *Cooldown, key string) { c.begin(key, time.Minute) }, false, true},
 		{"heard", func(c *Cooldown, key string) { c.Hold(key, time.Minute) }, true, false},
 		{"down", func(c *Cooldown, key string) { c.failed(key, false) }, true, false},
 	} {
@@ -672,7 +672,7 @@ func TestACooldownRemembersAThousandHostsUntilTheyAreOver(t *testing.T) {
 				}
 			}
 			if tt.name == "heard" { // what this process is told finds room among it
-				c.told(apiHost, time.Second)
+				c.begin(apiHost, time.Second)
 				wantLeft(t, c, time.Second)
 				wantEntries(t, c, 1024)
 			}
@@ -697,7 +697,7 @@ func TestACooldownIsSafeForManyAtOnce(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), rand.N(2*time.Millisecond))
 					p, _, err := c.wait(ctx, key, time.Second, time.Time{})
 					[]func(){
-						func() { c.told(key, rand.N(time.Millisecond)) },
+						func() { c.begin(key, rand.N(time.Millisecond)) },
 						func() { c.failed(key, rand.N(2) == 0) },
 						func() { c.succeeded(key) },
 						func() { c.Hold(key, rand.N(3*time.Millisecond)-time.Millisecond) },
@@ -731,7 +731,7 @@ func BenchmarkCooldown(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			c := &Cooldown{Max: time.Hour}
 			for i := range busy {
-				c.told(fmt.Sprint(i), time.Hour)
+				c.begin(fmt.Sprint(i), time.Hour)
 			}
 			ctx, key := b.Context(), map[bool]string{true: "0", false: apiHost}[name == "refused"]
 			b.ReportAllocs()

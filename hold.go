@@ -136,7 +136,7 @@ func (c *call) tellCooldown() {
 	wait := coolingWait(resp)
 	if wait > 0 {
 		from := cmp.Or(answeredBy(resp), c.request.RawRequest.URL)
-		cooldown.told(cooldown.key(from, c.request), wait)
+		cooldown.begin(cooldown.key(from, c.request), wait)
 	}
 	sent := c.current.stage >= built
 	c.current.pass.done(answered || sent && c.ctx.Err() == nil)

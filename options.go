@@ -134,7 +134,8 @@ type Options struct {
 
 	// PreRequest takes the place of Resty's SetPreRequestHook, which holds a single
 	// hook and which this package needs. It is called for every attempt, right
-	// before it is sent: the place to sign. Default nil.
+	// before it is sent: the place to sign. Like OnAttempt, it must not register
+	// callbacks on the client. Default nil.
 	PreRequest resty.PreRequestHook
 
 	// Rand returns the random numbers of the waits, in [0, 1): those of strategies,
@@ -298,7 +299,8 @@ func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error)
 // With returns a context that changes the options of the requests made with it.
 // Nested calls add up, the innermost last. An invalid option is an error of the
 // request, which is not sent then. The functions do not run for every request: the
-// context keeps the result for the next request on the same client.
+// context keeps the result for the next request on the same client. Like OnAttempt,
+// they must not register callbacks on the client.
 func With(ctx context.Context, opts ...func(*Options)) context.Context {
 	if outer, ok := ctx.Value(overridesKey{}).(*overrides); ok {
 		opts = append(slices.Clip(outer.changes), opts...)

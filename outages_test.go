@@ -97,7 +97,7 @@ func TestOfAListTheFirstThatIsFreeIsPickedThenOneThatIsDown(t *testing.T) {
 				case key == "-": // no key
 					keys[i] = ""
 				case err == nil:
-					c.told(key, seconds)
+					c.begin(key, seconds)
 					c.failed(key, false) // cooling counts
 				case key != strings.ToLower(key):
 					c.failed(key, false)
@@ -114,7 +114,7 @@ func TestAListGoesElsewhereWhileAProbeIsOut(t *testing.T) {
 	bubble(t, "primary", func(t *testing.T) {
 		c, picked := new(Cooldown), ""
 		pick := func() { picked += fmt.Sprint(c.pick(2, pair)) }
-		c.told("primary", time.Minute)
+		c.begin("primary", time.Minute)
 		pick()
 		time.Sleep(time.Minute)
 		pick()

@@ -147,9 +147,9 @@ func join(base, ref string) string {
 	return base + ref
 }
 
-// direct chooses where the coming attempt goes, and runs OnAttempt, which may
+// chooseTarget chooses where the coming attempt goes, and runs OnAttempt, which may
 // think otherwise.
-func (c *call) direct() error {
+func (c *call) chooseTarget() error {
 	switch {
 	case c.policy.URL != nil || c.policy.onAttempt:
 	case c.number() > 1: // OnRetry may have set another base URL

@@ -9,26 +9,26 @@ import (
 )
 
 const (
-	wordsMost    = 64
+	waitsMost    = 64
 	catchUpEvery = time.Minute
 	backOffFirst = 250 * time.Millisecond
 	backOffMost  = 4 * time.Second
 )
 
-// words are what servers have told this process itself, by key.
-type words map[string]word
+// waits are what servers have asked of this process itself, by key.
+type waits map[string]wait
 
-type word struct {
-	cooldown *restyretry.Cooldown // that was told
+type wait struct {
+	cooldown *restyretry.Cooldown // that holds it
 	ends     time.Time
 	sent     bool
 }
 
-// tell notes a word for talk, and never blocks.
+// tell notes a wait for talk, and never blocks.
 func (f *Fleet) tell(c *restyretry.Cooldown, key string, d time.Duration) {
 	now := time.Now()
 	f.mu.Lock()
-	f.words.add(key, word{cooldown: c, ends: now.Add(d)}, now)
+	f.waits.add(key, wait{cooldown: c, ends: now.Add(d)}, now)
 	f.mu.Unlock()
 	signal(f.wake)
 }
@@ -65,7 +65,7 @@ func (f *Fleet) talk() {
 // announce sends what has not been sent.
 func (f *Fleet) announce() error {
 	for {
-		key, w, d := f.nextWord()
+		key, w, d := f.nextWait()
 		if d <= 0 {
 			return nil
 		}
@@ -76,15 +76,15 @@ func (f *Fleet) announce() error {
 			return err
 		}
 		f.mu.Lock()
-		f.words.said(key, w)
+		f.waits.markSent(key, w)
 		f.mu.Unlock()
 	}
 }
 
-func (f *Fleet) nextWord() (key string, w word, d time.Duration) {
+func (f *Fleet) nextWait() (key string, w wait, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.words.next(time.Now())
+	return f.waits.next(time.Now())
 }
 
 // catchUp asks what cools down, if that has to be asked.
@@ -110,27 +110,27 @@ func (f *Fleet) catchUpSoon() {
 	signal(f.wake)
 }
 
-// repeat has all words sent again that still hold: Redis may have lost them.
+// repeat has all waits sent again that still hold: Redis may have lost them.
 func (f *Fleet) repeat() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for key, w := range f.words {
+	for key, w := range f.waits {
 		w.sent = false
-		f.words[key] = w
+		f.waits[key] = w
 	}
 }
 
-// add puts w in the place of an earlier word for the same key. Where there are
+// add puts w in the place of an earlier wait for the same key. Where there are
 // too many, one that is over or has been sent makes room; if there is none, w is
 // dropped.
-func (ws words) add(key string, w word, now time.Time) {
-	if _, known := ws[key]; !known && len(ws) >= wordsMost && !ws.makeRoom(now) {
+func (ws waits) add(key string, w wait, now time.Time) {
+	if _, known := ws[key]; !known && len(ws) >= waitsMost && !ws.makeRoom(now) {
 		return
 	}
 	ws[key] = w
 }
 
-func (ws words) makeRoom(now time.Time) bool {
+func (ws waits) makeRoom(now time.Time) bool {
 	for key, w := range ws {
 		if w.sent || now.After(w.ends) {
 			delete(ws, key)
@@ -140,9 +140,9 @@ func (ws words) makeRoom(now time.Time) bool {
 	return false
 }
 
-// next returns a word that has not been sent, and how long it still holds; 0 if
+// next returns a wait that has not been sent, and how long it still holds; 0 if
 // there is none. It forgets what is over, or was ended by a Hold of 0.
-func (ws words) next(now time.Time) (string, word, time.Duration) {
+func (ws waits) next(now time.Time) (string, wait, time.Duration) {
 	for key, w := range ws {
 		d := min(w.ends.Sub(now), w.cooldown.Left(key))
 		switch {
@@ -152,11 +152,11 @@ func (ws words) next(now time.Time) (string, word, time.Duration) {
 			return key, w, d
 		}
 	}
-	return "", word{}, 0
+	return "", wait{}, 0
 }
 
-// said notes that w was sent, unless there is a newer word for key.
-func (ws words) said(key string, w word) {
+// markSent notes that w was sent, unless there is a newer wait for key.
+func (ws waits) markSent(key string, w wait) {
 	if ws[key] == w {
 		w.sent = true
 		ws[key] = w

@@ -53,7 +53,7 @@ type Fleet struct {
 
 	mu        sync.Mutex // never held while Redis is asked
 	cooldowns []*restyretry.Cooldown
-	words     words
+	waits     waits
 	warned    time.Time
 }
 
@@ -81,7 +81,7 @@ func Join(client redis.UniversalClient, name string) (*Fleet, error) {
 		cool:   "restyretry:{" + name + "}:cool",
 		wake:   make(chan struct{}, 1),
 		again:  make(chan struct{}, 1),
-		words:  make(words),
+		waits:  make(waits),
 	}
 	f.ctx, f.leave = context.WithCancel(context.Background())
 	f.running.Go(f.listen)
@@ -130,7 +130,7 @@ func (f *Fleet) Close() {
 	}
 }
 
-// warn logs that Redis cannot be used, once a minute. The word for it is err.
+// warn logs that Redis cannot be used, once a minute. The reason is err.
 func (f *Fleet) warn(err error) {
 	if f.ctx.Err() != nil || !f.mayWarn(time.Now()) {
 		return
