@@ -250,12 +250,6 @@ func downgradeError(to string) error {
 
 // schemeOf is the scheme a request for s goes out with.
 func schemeOf(c *resty.Client, s string) string {
-	switch {
-	case strings.HasPrefix(s, "http://"):
-		return "http"
-	case strings.HasPrefix(s, "https://"):
-		return "https"
-	}
 	scheme, rest, _ := strings.Cut(s, ":")
 	if !strings.HasPrefix(rest, "//") || strings.ContainsAny(scheme, "/?#") {
 		scheme, _, _ = strings.Cut(cmp.Or(c.BaseURL, c.HostURL), "://")

@@ -80,6 +80,7 @@ func TestAURLThatWasNotParsedShowsNoSecret(t *testing.T) {
 	}{
 		"user information in the host": {url.URL{Scheme: "http", Host: "user:SECRET@api.test"}, "http:REDACTED"},
 		"a port that is none":          {url.URL{Scheme: "http", Host: "user:SECRET"}, "http:REDACTED"},
+		"two ports":                    {url.URL{Scheme: "http", Host: "user:1:2"}, "http:REDACTED"},
 		"a URL as scheme":              {url.URL{Scheme: "user:SECRET@api.test", Host: "x"}, "REDACTED"},
 		"an opaque URL":                {url.URL{Scheme: "http", Opaque: "//user:SECRET@api.test"}, "http:REDACTED"},
 		"a line feed in the host":      {url.URL{Scheme: "http", Host: "a\nb"}, "http:REDACTED"},
@@ -94,6 +95,17 @@ func TestAURLThatWasNotParsedShowsNoSecret(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+func TestEveryCharacterOfAPathIsShownAsNetURLEncodesIt(t *testing.T) {
+	for c := range 256 {
+		u := url.URL{Scheme: "http", Host: "api.test", Path: "/a" + string([]byte{byte(c)}) + "b"}
+		for _, text := range []string{"", u.Scheme + "://" + u.Host + u.Path} {
+			if got, want := redact.Parsed(&u, text), u.String(); got != want {
+				t.Errorf("%q: got %q, want %q", u.Path, got, want)
+			}
+		}
 	}
 }
 

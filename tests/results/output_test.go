@@ -161,6 +161,10 @@ func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
 			r.SetDebug(true)
 			c.OnResponseLog(func(*resty.ResponseLog) error { return no })
 		}, ""},
+		{"response logger that cannot open its file", harness.Says(503, "", "page"), func(c *harness.Client, r *resty.Request) {
+			r.SetDebug(true)
+			c.OnResponseLog(func(*resty.ResponseLog) error { return &fs.PathError{Op: "open", Path: "log", Err: fs.ErrPermission} })
+		}, ""},
 		{"connection refused", harness.Fails(syscall.ECONNREFUSED), nil, ""},
 		{"connection reset", harness.Fails(syscall.ECONNRESET), nil, ""},
 		{"cancelled", harness.Hangs, cancelled(nil), ""},
@@ -230,12 +234,14 @@ func TestAnOutputThatRestyCannotOpenIsLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := harness.New(t, harness.Says(404, "", "page"))
-	call := c.Do(t, c.R().SetOutput(path), "GET", "/")
-	harness.WantIs(t, call.Err, syscall.ETXTBSY)
-	if _, err := os.Stat(path); err != nil {
-		t.Errorf("got %v, want the file", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		c := harness.New(t, harness.Says(404, "", "page"))
+		call := c.Do(t, c.R().SetOutput(path), "GET", "/")
+		harness.WantIs(t, call.Err, syscall.ETXTBSY)
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("got %v, want the file", err)
+		}
+	})
 }
 
 func TestAnOutputThatIsNoPlainFileIsNotRemoved(t *testing.T) {
