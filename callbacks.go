@@ -2,7 +2,6 @@ package restyretry
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -208,7 +207,7 @@ func (c *call) hasConditions() bool {
 // the client since Install.
 func (p *Plugin) inspect(client *resty.Client, policy *policy) error {
 	if changed := touched(client); changed != "" {
-		return fmt.Errorf("restyretry: the client's %s in the options instead", changed)
+		return errors.New("restyretry: the client's " + changed)
 	}
 	if policy.needsHook() && !hasOurHook(client) {
 		return errHookReplaced

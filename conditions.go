@@ -259,6 +259,7 @@ func (o *outcome) directive() serverwait.Directive {
 // succeededWith reports whether an attempt is what its caller wanted.
 func succeededWith(a Attempt) bool { return a.Err == nil && a.StatusCode() < http.StatusBadRequest }
 
+// retriesStatus counts an invalid status, 600 or more, as 5xx: RFC 9110, section 15.
 func (o *Options) retriesStatus(status int) bool {
 	return o.ServerErrors && status >= 500 && status != http.StatusNotImplemented ||
 		slices.Contains(o.Statuses, status)

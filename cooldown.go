@@ -94,9 +94,9 @@ type pass struct {
 }
 
 // Hold makes key cool down for d, as told by another process. It does not shorten a
-// cool-down, but a d of 0 or less ends it. It reaches at most Max beyond the last
-// moment when this process was free to ask the host itself: others can slow this
-// process, but not silence it.
+// cool-down, but a d of 0 or less ends it. It is cut to Max, counted from when this
+// process could last ask the host itself: others can slow this process, but not
+// silence it.
 func (c *Cooldown) Hold(key string, d time.Duration) {
 	switch {
 	case key == "":

@@ -82,7 +82,7 @@
 //	o.URL = restyretry.BaseURLs("https://east.example.com", "https://west.example.com")
 //
 // All of them get the credentials of the request. A request with credentials is
-// never moved from https to http.
+// never moved from https to http; see [Target] for which these are.
 //
 // # Budgets
 //
@@ -124,8 +124,9 @@
 //
 // Attempts, Methods, Unless, MaxElapsed, Budget and the deadline limit every retry,
 // whoever asked for it. The middlewares of the client run for every attempt on the same
-// request, so they should set and not add. URLs in attempts, errors and logs have
-// no password and no query values; Resty's own log lines have the query.
+// request, so they should set and not add. URLs in attempts, logs and
+// errors of attempts that were sent have no password and no query values; Resty's own
+// log lines have the query, and errors from before the sending may have it.
 //
 // The repository has recipes, among them for token refresh, resumed downloads and
 // circuit breakers, and pages on budgets, on cooldowns, on testing and on migrating

@@ -289,7 +289,7 @@ func ExamplePlugin_Stats_expvar() {
 }
 
 // Number works wherever the context of the raw request is known: here, and in
-// a transport, a cookie jar or an httptrace.
+// a transport, a dialer or an httptrace.
 func ExampleNumber() {
 	client := newExampleClient("503", "200")
 	restyretry.Install(client, func(o *restyretry.Options) {

@@ -31,7 +31,7 @@ func (o *Options) hasKey(h http.Header) bool {
 	return hasField(h, "Idempotency-Key") || o.IdempotencyHeader != "" && hasField(h, o.IdempotencyHeader)
 }
 
-func validateHeader(option, name string) error {
+func validateHeader(option, name, other string) error {
 	switch {
 	case name == "":
 		return nil
@@ -39,7 +39,7 @@ func validateHeader(option, name string) error {
 		return fmt.Errorf("restyretry: %s is %q, which is not the name of a header field", option, name)
 	case slices.ContainsFunc(fieldsOfOthers, func(f string) bool { return strings.EqualFold(f, name) }),
 		strings.HasPrefix(strings.ToLower(name), "content-"), strings.HasPrefix(strings.ToLower(name), "if-"):
-		return fmt.Errorf("restyretry: %s is %q, to which HTTP gives a meaning of its own: choose another name, such as X-Attempt", option, name)
+		return fmt.Errorf("restyretry: %s is %q, to which HTTP gives a meaning of its own: choose another name, such as %s", option, name, other)
 	default:
 		return nil
 	}

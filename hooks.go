@@ -123,8 +123,10 @@ type Hooks struct {
 
 	// OnDone runs once for every request, with its last attempt. If a retry was
 	// decided on but not sent, that is an attempt that OnRetry has seen, with
-	// another Reason. OnDone does not run for a request that was refused before the
-	// plugin saw it, by Resty or by a middleware registered before Install.
+	// another Reason. OnDone does not run for a request that is refused before its
+	// first attempt is prepared: by Resty, by a middleware registered before Install,
+	// or because of an invalid option or a setting changed after Install. Such a
+	// request has no History, and Stats do not count it.
 	OnDone func(a Attempt)
 }
 

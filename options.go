@@ -26,7 +26,7 @@ const maxAttempts = 100
 // The limits (Attempts, Methods, Unless, MaxElapsed, Budget, the deadline of the
 // request's context) apply to every retry, whoever asked for it.
 type Options struct {
-	// Attempts is the number of total attempts, including the first: 1 to 100.
+	// Attempts is the total number of attempts, including the first: 1 to 100.
 	// Default 3, or RetryCount+1 if the client had a RetryCount at Install.
 	Attempts int
 
@@ -128,14 +128,17 @@ type Options struct {
 	// Hooks are called around every attempt, in order. Default none.
 	Hooks []Hooks
 
-	// Logger gets a debug record for every retry, and a warning for every request
-	// that is given up although something asked for a retry. Default nil: silent.
+	// Logger gets a debug record for every retry and for every attempt that was held
+	// back, and a warning for every request that is given up although something asked
+	// for a retry. Default nil: none. That another pre-request hook has replaced the
+	// plugin's is a warning too, by slog.Default if there is no Logger.
 	Logger *slog.Logger
 
 	// PreRequest takes the place of Resty's SetPreRequestHook, which holds a single
 	// hook and which this package needs. It is called for every attempt, right
 	// before it is sent: the place to sign. Like OnAttempt, it must not register
-	// callbacks on the client. Default nil.
+	// callbacks on the client. SetPreRequestHook after Install replaces the plugin's
+	// hook: that is logged once, and an error of requests that need it. Default nil.
 	PreRequest resty.PreRequestHook
 
 	// Rand returns the random numbers of the waits, in [0, 1): those of strategies,
@@ -149,7 +152,7 @@ func Off(o *Options) { o.Attempts = 1 }
 
 // AiohttpRetry sets the defaults that Python's aiohttp_retry 2.9.1 documents: 3
 // attempts, every method it knows, every 5xx, every transport error, waits of
-// 0.1 s doubling to 30 s without jitter, whatever the server asks for. (Its code
+// 0.1 s doubling to 30 s without jitter, and none that servers ask for. (Its code
 // retries no error by default, and waits 0.2 s first.) 501 is in Statuses, since
 // ServerErrors leaves it out. Requests that are not idempotent are repeated: an
 // order may be placed twice.
@@ -189,7 +192,7 @@ func (o Options) with(changes []func(*Options)) (Options, error) {
 	o = o.clone()
 	for i, change := range changes {
 		if change == nil {
-			return o, fmt.Errorf("restyretry: option %d is nil", i+1)
+			return o, fmt.Errorf("restyretry: function %d that changes the options is nil", i+1)
 		}
 		change(&o)
 	}
@@ -232,14 +235,14 @@ func (o *Options) validate() error {
 	if err := o.Budget.validate(); err != nil {
 		return fmt.Errorf("restyretry: Budget: %w", err)
 	}
-	if err := validateHeader("IdempotencyHeader", o.IdempotencyHeader); err != nil {
+	if err := validateHeader("IdempotencyHeader", o.IdempotencyHeader, "Idempotency-Key"); err != nil {
 		return err
 	}
-	if err := validateHeader("AttemptHeader", o.AttemptHeader); err != nil {
+	if err := validateHeader("AttemptHeader", o.AttemptHeader, "X-Attempt"); err != nil {
 		return err
 	}
 	if n := o.AttemptHeader; n != "" && (strings.EqualFold(n, "Idempotency-Key") || strings.EqualFold(n, o.IdempotencyHeader)) {
-		return fmt.Errorf("restyretry: AttemptHeader is %q, a key by which the server knows the request again", n)
+		return fmt.Errorf("restyretry: AttemptHeader is %q, the name of the idempotency key: choose another, such as X-Attempt", n)
 	}
 	if o.AttemptTimeout < 0 {
 		return fmt.Errorf("restyretry: AttemptTimeout is %v, less than 0", o.AttemptTimeout)
@@ -296,7 +299,8 @@ func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error)
 	}, nil
 }
 
-// With returns a context that changes the options of the requests made with it.
+// With returns a context that changes the options of the requests made with it, on
+// clients that have a plugin.
 // Nested calls add up, the innermost last. An invalid option is an error of the
 // request, which is not sent then. The functions do not run for every request: the
 // context keeps the result for the next request on the same client. Like OnAttempt,

@@ -66,9 +66,9 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		"status 600":                       {func(o *options) { o.Statuses = []int{600} }, []string{"Statuses", "600"}},
 		"negative status":                  {func(o *options) { o.Statuses = []int{503, -1} }, []string{"Statuses", "-1"}},
 		"refused 600":                      {func(o *options) { o.Refused = []int{600} }, []string{"Refused", "600"}},
-		"attempt header of others":         {func(o *options) { o.AttemptHeader = "Host" }, []string{"AttemptHeader", `"Host"`}},
+		"attempt header of others":         {func(o *options) { o.AttemptHeader = "Host" }, []string{"AttemptHeader", `"Host"`, "X-Attempt"}},
 		"attempt header of the connection": {func(o *options) { o.AttemptHeader = "connection" }, []string{"AttemptHeader", `"connection"`}},
-		"key in a header of others":        {func(o *options) { o.IdempotencyHeader = "Content-Length" }, []string{"IdempotencyHeader", `"Content-Length"`}},
+		"key in a header of others":        {func(o *options) { o.IdempotencyHeader = "Content-Length" }, []string{"IdempotencyHeader", `"Content-Length"`, "Idempotency-Key"}},
 		"key in no header":                 {func(o *options) { o.IdempotencyHeader = "a b" }, []string{"IdempotencyHeader", `"a b"`}},
 		"no strategy":                      {func(o *options) { o.Wait = nil }, []string{"Wait", "nil"}},
 		"full jitter of no strategy":       {func(o *options) { o.Wait = restyretry.FullJitter(nil) }, []string{"Wait is nil"}},
@@ -78,7 +78,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		"negative time":                    {harness.MaxElapsed(-time.Minute), []string{"MaxElapsed", "-1m0s"}},
 		"negative wait":                    {harness.MaxServerWait(-time.Second), []string{"MaxServerWait", "-1s"}},
 		"negative size":                    {harness.MaxReplay(-1), []string{"MaxReplay", "-1"}},
-		"nil function":                     {nil, []string{"option", "nil"}},
+		"nil function":                     {nil, []string{"function", "options", "nil"}},
 	} {
 		t.Run(name, func(t *testing.T) { wantRefused(t, tt.change, tt.words...) })
 	}

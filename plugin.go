@@ -30,11 +30,14 @@ type Plugin struct {
 // had goes on working: its retry conditions ask for a retry, its retry hooks run
 // before each retry, its RetryAfter function is asked for the wait first, then
 // the server, then Wait, and its RetryCount and wait times become defaults of the
-// options. Changing RetryCount, the wait times or RetryAfter later is an error
-// that each request returns before it is sent.
+// options. Changing RetryCount, the wait times, RetryAfter or RetryResetReaders
+// later is an error that each request returns before it is sent. Only the values
+// that Install sets itself are not noticed, and change nothing: a RetryCount of 100
+// and a RetryWaitTime of 0.
 //
 // A clone of the client keeps the policy. Install on the clone gives it one of its
-// own; a second Install on the same client replaces the first.
+// own. A second Install on the same client replaces the first with all its options;
+// to change some of them, use Update.
 //
 // The error names the option that is invalid and its value, or says that the
 // client has a pre-request hook: pass it as [Options].PreRequest, because Resty
@@ -189,23 +192,27 @@ type owner Plugin
 
 func (*owner) Error() string { return "restyretry: no response" }
 
-// touched names the setting of the client that was changed after Install, and
-// what to set instead.
+// touched says which setting of the client was changed after Install, and what to
+// set instead.
 func touched(c *resty.Client) string {
 	switch {
 	case c.RetryCount != maxAttempts:
-		return "RetryCount was changed after Install; set Attempts"
+		return changed("RetryCount", "Attempts")
 	case c.RetryWaitTime != 0:
-		return "RetryWaitTime was changed after Install; set Wait"
+		return changed("RetryWaitTime", "Wait")
 	case c.RetryMaxWaitTime != math.MaxInt64:
-		return "RetryMaxWaitTime was changed after Install; set Wait"
+		return changed("RetryMaxWaitTime", "Wait")
 	case c.RetryResetReaders:
-		return "RetryResetReaders was changed after Install, and bodies are sent again without it; set MaxReplay"
+		return "RetryResetReaders was changed after Install; leave it out, since bodies are sent again without it"
 	case len(c.RetryConditions) == 0 || restyfields.Code(c.RetryConditions[0]) != conditionCode:
-		return "RetryConditions was changed after Install; set RetryIf"
+		return changed("RetryConditions", "RetryIf")
 	case len(c.RetryHooks) == 0 || restyfields.Code(c.RetryHooks[0]) != retryHookCode:
-		return "RetryHooks was changed after Install; set Hooks"
+		return changed("RetryHooks", "Hooks")
 	default:
 		return ""
 	}
+}
+
+func changed(setting, option string) string {
+	return fmt.Sprintf("%s was changed after Install; set %s in the options instead", setting, option)
 }

@@ -8,7 +8,7 @@ import (
 
 // Stats are the counts of a client and its clones since Install.
 type Stats struct {
-	Requests  uint64            // requests that ended
+	Requests  uint64            // requests that ended, of those for which OnDone runs
 	Attempts  uint64            // attempts that were sent
 	Retries   uint64            // of them, those after the first
 	Recovered uint64            // requests that succeeded after a retry

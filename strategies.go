@@ -62,7 +62,8 @@ func List(waits ...time.Duration) Strategy {
 	}
 }
 
-// Random waits a random time from shortest to longest, uniformly distributed.
+// Random waits a random time from shortest to longest, uniformly distributed. If
+// longest is less, it waits shortest. Negative times count as 0.
 func Random(shortest, longest time.Duration) Strategy {
 	return func(a Attempt) time.Duration { return between(a, shortest, longest) }
 }

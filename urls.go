@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -43,8 +45,8 @@ func (f TargetFunc) validate() error {
 	return nil
 }
 
-// URLs sends attempt n to the nth URL; the last one repeats. It overrides an
-// SRV record.
+// URLs sends attempt n to the nth URL; the last one repeats. One without a scheme is
+// relative to the client's base URL. URLs overrides an SRV record.
 func URLs(urls ...string) Target { return urlList(slices.Clone(urls)) }
 
 // BaseURLs sends attempt n to the nth base URL; the last one repeats. A request
@@ -126,11 +128,22 @@ func validateList(list []string, check func(*url.URL) error) error {
 		}
 		u, err := url.Parse(pathParam.ReplaceAllString(s, "0"))
 		if err == nil {
-			err = check(u)
+			err = cmp.Or(validateURL(u), check(u))
 		}
 		if err != nil {
 			return fmt.Errorf("entry %d is %s: %w", i+1, redact.Text(s), redact.Reason(err))
 		}
+	}
+	return nil
+}
+
+// validateURL refuses what net/url accepts, but no request can be sent to.
+func validateURL(u *url.URL) error {
+	if u.Opaque != "" {
+		return errors.New("a host and a port need a scheme, such as http://localhost:8080")
+	}
+	if port, err := strconv.Atoi(u.Port()); err == nil && port > math.MaxUint16 {
+		return fmt.Errorf("port %d is above %d", port, math.MaxUint16)
 	}
 	return nil
 }

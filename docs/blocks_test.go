@@ -64,6 +64,7 @@ func TestFaultsOfPastedCodeAreFound(t *testing.T) {
 		{"err := get()\nerr := get()\nuse(err)", "[no new variables on left side of :=]"},
 		{"use(client)", "[]"},
 		{"type silent struct{}", "[]"},
+		{"import (\n\"errors\"\n\"net/http\"\n\"example.com/x/v2\"\n)\nvar _, _ = http.Get, x.X", `["errors" imported and not used]`},
 	} {
 		if got := fmt.Sprint(faults(test.block)); got != test.want {
 			t.Errorf("%q: got %s, want %s", test.block, got, test.want)
@@ -89,6 +90,24 @@ func faults(block string) (found []string) {
 		}
 	}}
 	_, _ = config.Check("p", fset, []*ast.File{file}, nil)
+	return append(found, unused(file)...)
+}
+
+// unused are the imports that a file has no use for.
+func unused(file *ast.File) (found []string) {
+	used := map[string]bool{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			used[types.ExprString(s.X)] = true
+		}
+		return true
+	})
+	for _, spec := range file.Imports {
+		name := strings.TrimSuffix(strings.Trim(spec.Path.Value, `"`), "/v2")
+		if !used[name[strings.LastIndex(name, "/")+1:]] {
+			found = append(found, spec.Path.Value+" imported and not used")
+		}
+	}
 	return found
 }
 

@@ -46,7 +46,7 @@ func TestOptionsAndOverrides(t *testing.T) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(plugin.Stats())
+		fmt.Printf("%+v\n", plugin.Stats())
 		// end of block
 		if _, err := client.R().Get("/report"); err != nil || *requests != 5 {
 			t.Errorf("got %v after %d attempts, want 5", err, *requests)

@@ -2,7 +2,6 @@ package docs
 
 // block: testing.md
 import (
-	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -64,16 +63,4 @@ func TestImpatientDoesNotWaitForTheServer(t *testing.T) {
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("took %v, want no wait", took)
 	}
-}
-
-func TestTypedErrors(t *testing.T) {
-	respond, _ := answering(404)
-	client := newClient(t, respond, func(o *restyretry.Options) { o.RaiseForStatus = true })
-	_, err := client.R().Get("/users/7")
-	// block: testing.md
-	var failed *restyretry.StatusError
-	if !errors.As(err, &failed) || failed.StatusCode != 404 || failed.Reason != restyretry.ReasonNotRetryable {
-		t.Errorf("got %v, want a 404 that is not retried", err)
-	}
-	// end of block
 }

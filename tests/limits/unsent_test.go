@@ -42,7 +42,7 @@ func TestTheNumberOfAnAttemptIsNoIdempotencyKey(t *testing.T) {
 
 func TestARequestSaysWhichSettingOfTheClientWasChangedAfterInstall(t *testing.T) {
 	for setting, change := range map[string]func(*resty.Client){
-		"RetryCount":       func(c *resty.Client) { c.SetRetryCount(0) }, // with which Resty has no loop
+		"RetryCount":       func(c *resty.Client) { c.SetRetryCount(99) },
 		"RetryWaitTime":    func(c *resty.Client) { c.SetRetryWaitTime(time.Second) },
 		"RetryMaxWaitTime": func(c *resty.Client) { c.SetRetryMaxWaitTime(time.Second) },
 		"RetryAfter": func(c *resty.Client) {
@@ -56,6 +56,9 @@ func TestARequestSaysWhichSettingOfTheClientWasChangedAfterInstall(t *testing.T)
 		change(c.Client)
 		refusal(t, c, c.R(), setting+" was changed after Install")
 	}
+	c := harness.New(t, harness.Statuses(200))
+	c.SetRetryCount(0) // with which Resty has no loop
+	refusal(t, c, c.R(), "RetryCount was changed after Install; set Attempts")
 }
 
 // What fails before it is sent would fail the same again, and whoever made it fail
