@@ -33,10 +33,6 @@ type call struct {
 
 	original string    // the URL as the caller gave it
 	left     string    // the URL as Resty left it at the end
-	resent   bool      // Resty was given what an earlier call had left
-	secure   bool      // a URL of the request was https, as it was given
-	covered  bool      // an attempt went there by https, whatever it was given
-	turn     uint64    // of a Rotate
 	initial  *snapshot // the request before its first OnAttempt, if there is one
 	results  *results  // before the first attempt, if there are any
 	payload  *payload  // what the request sends, if its method sends a body
@@ -47,9 +43,16 @@ type call struct {
 	attempts []Attempt  // that have ended
 	only     [1]Attempt // room for the one that most calls have
 	first    attemptContext
+	watched  requestContext  // by Resty, in the first attempt
+	seen     context.Context // the request's, which Resty has when an attempt is over
 	current  underWay
 	next     *choice // if it has been made before the wait
-	counted  int     // Resty's count of the attempt under way
+
+	resent  bool   // Resty was given what an earlier call had left
+	secure  bool   // a URL of the request was https, as it was given
+	covered bool   // an attempt went there by https, whatever it was given
+	counted int32  // Resty's count of the attempt under way
+	turn    uint32 // of a Rotate
 
 	// Contexts are asked from other goroutines.
 	before atomic.Int32 // how many attempts came before the one under way
@@ -137,7 +140,7 @@ func begin(client *resty.Client, r *resty.Request, earlier *call) error {
 		closeBody(client, r)
 		return err
 	}
-	c := &call{request: r, client: client, policy: policy, ctx: r.Context(), original: r.URL, counted: r.Attempt}
+	c := &call{request: r, client: client, policy: policy, ctx: r.Context(), original: r.URL, counted: int32(r.Attempt)}
 	c.attempts = c.only[:0]
 	c.own.call, c.own.values = c, c.ctx
 	r.SetContext(&c.own)
@@ -157,7 +160,7 @@ func begin(client *resty.Client, r *resty.Request, earlier *call) error {
 // then begins, or returns why it must not.
 func (c *call) start() error {
 	r := c.request
-	c.counted, c.current.stage = r.Attempt, begun
+	c.counted, c.current.stage = int32(r.Attempt), begun
 	if c.current.refusal != nil {
 		return c.current.refusal
 	}
@@ -200,13 +203,13 @@ func (c *call) resume() error {
 	case c.current.stage == preparing: // GenerateCurlCommand in OnAttempt
 		showBody(c.client, r)
 		return nil
-	case c.counted == r.Attempt: // the middleware runs twice for one attempt
+	case c.counted == int32(r.Attempt): // the middleware runs twice for one attempt
 		return nil
 	}
 	if c.current.stage != ready {
 		// A condition outside this package repeats a request that could not be
 		// sent. Resty neither waits nor looks at the context in that case.
-		c.counted = r.Attempt
+		c.counted = int32(r.Attempt)
 		return cmp.Or(c.current.refusal, errNotRepeated)
 	}
 	c.stayInContext()
@@ -219,7 +222,6 @@ var errNotRepeated = errors.New("restyretry: not repeated, the attempt before co
 func (c *call) build(hr *http.Request) error {
 	c.current.context = c.newAttemptContext(hr)
 	*hr = *hr.WithContext(c.current.context)
-	c.current.watched = c.cover()
 	if err := c.putBody(hr); err != nil {
 		return err
 	}
@@ -232,8 +234,7 @@ func (c *call) build(hr *http.Request) error {
 	if err := c.guardRaw(hr); err != nil {
 		return err
 	}
-	c.current.stage = built
-	c.current.watched.hiding.Store(true)
+	c.current.stage, c.current.watched = built, c.watch()
 	return nil
 }
 
@@ -370,8 +371,9 @@ func (c *call) isReplayable() bool {
 // endAttempt ends what lasts only as long as an attempt: its time limit, and what the
 // plugin has put into the request for it.
 func (c *call) endAttempt(resp *resty.Response, err error) {
+	c.seen = c.request.Context()
 	if c.current.watched == nil { // without our pre-request hook
-		c.current.watched, _ = c.request.Context().(*requestContext)
+		c.current.watched, _ = c.seen.(*requestContext)
 		if resp != nil { // it was sent all the same
 			c.policy.warnOfHook()
 		}
@@ -468,12 +470,14 @@ func (c *call) stop() (time.Duration, error) {
 		final = c.current.err
 	}
 	if own := c.current.watched; own != nil {
-		c.request.SetContext(&requestContext{call: c, values: own.values})
 		own.stop(final)
-		return time.Hour, nil // does not begin
+		select {
+		case <-c.seen.Done():
+			c.request.SetContext(&requestContext{call: c, values: own.values})
+			return time.Hour, nil // does not begin
+		default: // a callback has put a context of its own before ours
+		}
 	}
-	// Without our pre-request hook, a middleware may have put a context of its own
-	// before ours.
 	if final == nil {
 		final = errors.New("restyretry: a condition outside the plugin asked for a retry that is not allowed")
 	}

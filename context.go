@@ -13,9 +13,12 @@ import (
 // A requestContext is the context of the Resty request during a call. It ends
 // with the caller's, and not with one that a middleware has made for an attempt,
 // whose values it keeps: Resty takes the end of the request's context for the
-// caller's wish. While Resty has an attempt under way it neither ends nor has a
-// deadline, or Resty would return without having asked our condition. And it ends
-// when stop says so, which ends Resty's loop.
+// caller's wish.
+//
+// One of them is made for each attempt, for Resty to watch. While Resty has the
+// attempt under way, its Err does not tell, or Resty would return without having
+// asked our condition. Whoever asks for its Done has a use for the truth, and gets it
+// from Err from then on. And it ends when stop says so, which ends Resty's loop.
 type requestContext struct {
 	call   *call
 	values context.Context // the caller's, or what a middleware has made of it
@@ -25,22 +28,16 @@ type requestContext struct {
 	final   error // once stopped
 }
 
-func (c *requestContext) Deadline() (deadline time.Time, ok bool) {
-	if c.hiding.Load() {
-		return time.Time{}, false
-	}
-	return c.call.ctx.Deadline()
-}
+func (c *requestContext) Deadline() (deadline time.Time, ok bool) { return c.call.ctx.Deadline() }
 
 func (c *requestContext) Done() <-chan struct{} {
-	switch {
-	case c.stopped.Load() && !c.call.over.Load():
+	if c.stopped.Load() && !c.call.over.Load() {
 		return closed
-	case c.hiding.Load():
-		return nil
-	default:
-		return c.call.ctx.Done()
 	}
+	if c.hiding.Load() {
+		c.hiding.Store(false)
+	}
+	return c.call.ctx.Done()
 }
 
 func (c *requestContext) Err() error {
@@ -80,22 +77,35 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-// cover puts a context of ours over one that a middleware or Resty's trace has
-// made for the attempt, and returns it.
-func (c *call) cover() *requestContext {
-	if own, ok := c.request.Context().(*requestContext); ok && own.call == c {
-		return own
+// watch puts a context for Resty to watch over the one that the middlewares, or Resty's
+// trace, have left for the attempt.
+func (c *call) watch() *requestContext {
+	w := &c.watched
+	if c.number() > 1 {
+		w = &requestContext{}
 	}
-	own := &requestContext{call: c, values: c.request.Context()}
-	c.request.SetContext(own)
-	return own
+	w.call, w.values = c, c.request.Context()
+	w.hiding.Store(true)
+	c.request.SetContext(w)
+	return w
 }
 
 // stayInContext makes up for a callback that has replaced the request's context
 // instead of deriving from it.
 func (c *call) stayInContext() {
 	if callIn(c.request.Context()) != c {
-		c.cover()
+		c.request.SetContext(&requestContext{call: c, values: c.request.Context()})
+	}
+}
+
+// uncovered is a context without those that c has put over it.
+func (c *call) uncovered(ctx context.Context) context.Context {
+	for {
+		own, ok := ctx.(*requestContext)
+		if !ok || own.call != c {
+			return ctx
+		}
+		ctx = own.values
 	}
 }
 
@@ -106,7 +116,6 @@ type attemptContext struct {
 	context.Context // what Resty or a middleware has made for the attempt
 	call            *call
 	number          int
-	done            <-chan struct{}
 	wire            *wire       // where it matters whether a server was reached
 	timer           *time.Timer // of the AttemptTimeout
 	cancel          context.CancelCauseFunc
@@ -119,10 +128,7 @@ func (c *call) newAttemptContext(hr *http.Request) *attemptContext {
 	if c.number() > 1 {
 		a = &attemptContext{}
 	}
-	a.Context, a.call, a.number = hr.Context(), c, c.number()
-	if own, ok := a.Context.(*requestContext); ok && own.call == c {
-		a.Context = own.values
-	}
+	a.Context, a.call, a.number = c.uncovered(hr.Context()), c, c.number()
 	if !c.policy.repeats(hr.Method) || c.policy.Cooldown != nil && c.hasHosts() {
 		a.wire = &wire{}
 		a.Context = a.wire.watch(a.Context)
@@ -134,11 +140,8 @@ func (c *call) newAttemptContext(hr *http.Request) *attemptContext {
 			a.cancel(attemptTimeoutError(limit))
 		})
 	}
-	a.done = a.Context.Done() // while the request's context, which may be its parent, still tells
 	return a
 }
-
-func (a *attemptContext) Done() <-chan struct{} { return a.done }
 
 // Err says "deadline exceeded" after an AttemptTimeout, to transports that
 // return it as it is.

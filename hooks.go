@@ -47,7 +47,7 @@ type Attempt struct {
 	Reason Reason
 
 	rand func() float64
-	turn uint64 // which request of a Rotate this is
+	turn uint32 // which request of a Rotate this is
 	sent bool
 }
 

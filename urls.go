@@ -102,16 +102,16 @@ func (l baseList) validate() error {
 
 type rotation struct {
 	baseList
-	requests atomic.Uint64
+	requests atomic.Uint32
 }
 
 // turn counts a request.
-func (r *rotation) turn() uint64 { return r.requests.Add(1) - 1 }
+func (r *rotation) turn() uint32 { return r.requests.Add(1) - 1 }
 
 func (r *rotation) URL(a Attempt) (string, error) { return r.entry(r.start(a), a.Request.URL), nil }
 
 func (r *rotation) start(a Attempt) int {
-	return int((a.turn + uint64(a.Number-1)) % uint64(len(r.baseList)))
+	return int((uint64(a.turn) + uint64(a.Number-1)) % uint64(len(r.baseList)))
 }
 
 // pathParam is a path parameter of Resty's, which may stand for any part of a

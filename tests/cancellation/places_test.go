@@ -4,6 +4,7 @@ package cancellation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -217,4 +218,94 @@ func TestAContextOfAnotherMakeMayEndDuringAnAttempt(t *testing.T) {
 		time.AfterFunc(time.Second, func() { close(own.done) })
 		c.Do(t, c.R().SetContext(own), "GET", "/x").Want(t, "error cancelled", context.Canceled).WantTook(t, time.Second)
 	})
+	harness.Bubble(t, "while a middleware waits for that", func(t *testing.T) {
+		own := &bareContext{t.Context(), make(chan struct{})}
+		c := harness.New(t, harness.Hangs)
+		ended := false
+		c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+			context.AfterFunc(r.Context(), func() { ended = true })
+			time.Sleep(time.Second) // package context's goroutine has begun
+			return nil
+		})
+		time.AfterFunc(2*time.Second, func() { close(own.done) })
+		c.Do(t, c.R().SetContext(own), "GET", "/x").Want(t, "error cancelled", context.Canceled)
+		synctest.Wait()
+		harness.Equal(t, "the middleware was told", ended, true)
+	})
+}
+
+func TestAMiddlewareThatWaitsForTheEndIsToldWhy(t *testing.T) {
+	wait := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	for name, tt := range map[string]struct {
+		script  harness.Script
+		prepare func(c *harness.Client, told chan<- error)
+	}{
+		"during the attempt": {harness.Hangs, func(c *harness.Client, told chan<- error) {
+			c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+				ctx := r.Context()
+				go func() { told <- wait(ctx) }()
+				return nil
+			})
+		}},
+		"after it": {harness.Statuses(503), func(c *harness.Client, told chan<- error) {
+			c.OnAfterResponse(func(_ *resty.Client, resp *resty.Response) error {
+				err := wait(resp.Request.Context())
+				told <- err
+				return err
+			})
+		}},
+		"in a request of its own": {harness.Statuses(401), func(c *harness.Client, told chan<- error) {
+			tokens := harness.Mock(harness.Hangs)
+			c.OnAfterResponse(func(_ *resty.Client, resp *resty.Response) error {
+				_, err := tokens.R().SetContext(resp.Request.Context()).Get("/token")
+				told <- err
+				return err
+			})
+		}},
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c, told := harness.New(t, tt.script), make(chan error, 1)
+			tt.prepare(c, told)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").WantTook(t, time.Second)
+			harness.WantIs(t, call.Err, context.DeadlineExceeded)
+			harness.WantIs(t, <-told, context.DeadlineExceeded)
+		})
+	}
+}
+
+type key struct{}
+
+// Resty waits by the context that the request has when its last callback is over.
+func TestACallbackMayReplaceTheContextAfterTheResponse(t *testing.T) {
+	for name, replaced := range map[string]func(context.Context) context.Context{
+		"by another":             func(context.Context) context.Context { return context.Background() },
+		"by one with a value":    func(ctx context.Context) context.Context { return context.WithValue(ctx, key{}, 1) },
+		"by one without its end": context.WithoutCancel,
+		"by one with a cancel": func(ctx context.Context) context.Context {
+			ctx, cancel := context.WithCancel(ctx)
+			t.Cleanup(cancel)
+			return ctx
+		},
+	} {
+		for _, limited := range []bool{false, true} {
+			harness.Bubble(t, fmt.Sprint(name, ", with a deadline ", limited), func(t *testing.T) {
+				c := harness.New(t, harness.Statuses(404), harness.RaiseForStatus)
+				c.OnAfterResponse(func(_ *resty.Client, resp *resty.Response) error {
+					resp.Request.SetContext(replaced(resp.Request.Context()))
+					return nil
+				})
+				ctx := t.Context()
+				if limited {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, 24*time.Hour)
+					defer cancel()
+				}
+				call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").WantTook(t, 0)
+				var failed *restyretry.StatusError
+				harness.Equal(t, "a StatusError", errors.As(call.Err, &failed), true)
+			})
+		}
+	}
 }
