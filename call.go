@@ -190,7 +190,7 @@ func (c *call) remember(earlier *call) {
 	if rotation, ok := c.policy.URL.(*rotation); ok {
 		c.turn = rotation.turn()
 	}
-	c.secure = schemeOf(c.client, r.URL) == "https"
+	c.secure = c.schemeOf(r.URL) == "https"
 }
 
 // resume lets Resty go on with the attempt that advance has prepared.

@@ -194,7 +194,7 @@ func (c *call) askTarget() error {
 		start, n := list.start(a), len(list.list())
 		skipped := c.policy.Cooldown.pick(n, func(i int) string { return c.keyOf(list.entry((start+i)%n, ref)) })
 		c.request.URL = list.entry((start+skipped)%n, ref)
-		if skipped > 0 && schemeOf(c.client, list.entry(start, ref)) == "https" {
+		if skipped > 0 && c.schemeOf(list.entry(start, ref)) == "https" {
 			c.secure = true
 		}
 	} else {
@@ -217,7 +217,7 @@ func (c *call) askTarget() error {
 // guardCredentials refuses to take credentials from https to http, as far as
 // they are known before the raw request is made.
 func (c *call) guardCredentials() error {
-	switch scheme := schemeOf(c.client, c.request.URL); {
+	switch scheme := c.schemeOf(c.request.URL); {
 	case scheme == "https":
 		c.secure = true
 	case c.secure && scheme == "http" && carriesCredentials(c.client, c.request):
@@ -245,12 +245,12 @@ func (c *call) guardList() error {
 		return nil
 	}
 	list := known.list()
-	isHTTPS := func(s string) bool { return schemeOf(c.client, s) == "https" }
+	isHTTPS := func(s string) bool { return c.schemeOf(s) == "https" }
 	if !isHTTPS(c.request.URL) && !slices.ContainsFunc(list, isHTTPS) {
 		return nil
 	}
 	for _, s := range list {
-		if schemeOf(c.client, s) == "http" {
+		if c.schemeOf(s) == "http" {
 			return downgradeError(s)
 		}
 	}
@@ -261,11 +261,17 @@ func downgradeError(to string) error {
 	return fmt.Errorf("restyretry: a request with credentials would be moved from https to %s", redact.Text(to))
 }
 
-// schemeOf is the scheme a request for s goes out with.
-func schemeOf(c *resty.Client, s string) string {
+// schemeOf is the scheme that the request goes out with if its URL is s. It may be in
+// a path parameter with which s begins.
+func (c *call) schemeOf(s string) string {
 	scheme, rest, _ := strings.Cut(s, ":")
+	if strings.Contains(scheme, "{") && scheme[0] != '/' {
+		if u, err := resolve(c.client, c.request, s); err == nil {
+			return u.Scheme
+		}
+	}
 	if !strings.HasPrefix(rest, "//") || strings.ContainsAny(scheme, "/?#") {
-		scheme, _, _ = strings.Cut(cmp.Or(c.BaseURL, c.HostURL), "://")
+		scheme, _, _ = strings.Cut(cmp.Or(c.client.BaseURL, c.client.HostURL), "://")
 	}
 	return strings.ToLower(scheme)
 }
@@ -301,8 +307,11 @@ func hostKey(u *url.URL) string {
 // resolve returns where a request with this URL goes, as far as that is known
 // before Resty has made the raw request.
 func resolve(c *resty.Client, r *resty.Request, text string) (*url.URL, error) {
-	for _, params := range []map[string]string{r.PathParams, r.RawPathParams, c.PathParams, c.RawPathParams} {
+	for i, params := range []map[string]string{r.PathParams, c.PathParams, r.RawPathParams, c.RawPathParams} {
 		for name, value := range params {
+			if i < 2 { // not raw
+				value = url.PathEscape(value)
+			}
 			text = strings.ReplaceAll(text, "{"+name+"}", value)
 		}
 	}
