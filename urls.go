@@ -118,6 +118,15 @@ func (r *rotation) start(a Attempt) int {
 // URL.
 var pathParam = regexp.MustCompile(`\{[^}]*\}`)
 
+// parseTarget parses what a Target says. A path parameter counts as a digit, which is
+// valid in every place but the first, where it counts as a letter.
+func parseTarget(s string) (*url.URL, error) {
+	if at := pathParam.FindStringIndex(s); at != nil && at[0] == 0 {
+		s = "x" + s[at[1]:]
+	}
+	return url.Parse(pathParam.ReplaceAllString(s, "0"))
+}
+
 func validateList(list []string, check func(*url.URL) error) error {
 	if len(list) == 0 {
 		return errors.New("the list is empty")
@@ -126,7 +135,7 @@ func validateList(list []string, check func(*url.URL) error) error {
 		if s == "" {
 			return fmt.Errorf("entry %d is empty", i+1)
 		}
-		u, err := url.Parse(pathParam.ReplaceAllString(s, "0"))
+		u, err := parseTarget(s)
 		if err == nil {
 			err = cmp.Or(validateURL(u), check(u))
 		}
@@ -208,7 +217,7 @@ func (c *call) askTarget() error {
 	if _, checked := c.policy.URL.(urlList); checked { // when it was set
 		return nil
 	}
-	if _, err := url.Parse(pathParam.ReplaceAllString(c.request.URL, "0")); err != nil {
+	if _, err := parseTarget(c.request.URL); err != nil {
 		return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", a.Number, redact.Text(c.request.URL), redact.Reason(err))
 	}
 	return nil

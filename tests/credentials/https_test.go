@@ -175,6 +175,7 @@ func TestASchemeInAPathParameterIsTheRequests(t *testing.T) {
 		{"the scheme alone", "{scheme}://b.test/x", "", "http", harness.Attempts(2), "503 status 1s | 200 succeeded"},
 		{"a part of the scheme", "http{scheme}://b.test/x", "", "", harness.Attempts(2), "503 status 1s | 200 succeeded"},
 		{"https, then http", "{link}/items", "https://a.test", "", toHTTP, "503 stopped 1s"},
+		{"https by the scheme, then http", "{scheme}://a.test/x", "", "https", toHTTP, "503 stopped 1s"},
 		{"https by a part of it, then http", "http{scheme}://a.test/x", "", "s", toHTTP, "503 stopped 1s"},
 		{"a path, then http", "{id}/items", "", "", toHTTP, "503 stopped 1s"},
 	} {
