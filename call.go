@@ -526,10 +526,11 @@ func (c *call) conclude(resp *resty.Response, err error, panicked bool) {
 
 // reportLate reports an attempt after which Resty did not ask for a decision.
 func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
-	if panicked {
+	if panicked && c.current.response != nil { // it has been ended
 		resp = c.current.response
+	} else {
+		c.endAttempt(resp, err)
 	}
-	c.endAttempt(resp, err)
 	if c.policy.Cooldown != nil && !panicked {
 		c.tellCooldown()
 	}
