@@ -100,7 +100,7 @@ func TestAnOutputHasTheDownloadOrNothing(t *testing.T) {
 	})
 	// Registered before Install, it keeps Install's own from seeing the response.
 	for _, status := range []int{404, 503} {
-		for _, refused := range []error{errors.New("refused"), &fs.PathError{Op: "open", Path: "schema.json", Err: fs.ErrNotExist}} {
+		for _, refused := range []error{errors.New("refused"), &url.Error{Op: "Get", URL: "/schema", Err: fs.ErrNotExist}, &fs.PathError{Op: "open", Path: "schema.json", Err: fs.ErrNotExist}} {
 			harness.Bubble(t, "a middleware refuses the error page", func(t *testing.T) {
 				c := harness.Mock(page(status))
 				c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return refused })
