@@ -193,7 +193,7 @@ func (c *call) remember(earlier *call) {
 	if rotation, ok := c.policy.URL.(*rotation); ok {
 		c.turn = rotation.turn()
 	}
-	c.secure = schemeOf(c.client, r.URL) == "https"
+	c.secure = c.schemeOf(r.URL) == "https"
 }
 
 // resume lets Resty go on with the attempt that advance has prepared.
@@ -530,10 +530,11 @@ func (c *call) conclude(resp *resty.Response, err error, panicked bool) {
 
 // reportLate reports an attempt after which Resty did not ask for a decision.
 func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
-	if panicked {
+	if panicked && c.current.response != nil { // it has been ended
 		resp = c.current.response
+	} else {
+		c.endAttempt(resp, err)
 	}
-	c.endAttempt(resp, err)
 	if c.policy.Cooldown != nil && !panicked {
 		c.tellCooldown()
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-resty/resty/v2"
 
+	"github.com/restyretry/restyretry/internal/redact"
 	"github.com/restyretry/restyretry/internal/serverwait"
 	"github.com/restyretry/restyretry/internal/transient"
 )
@@ -203,7 +204,7 @@ func (p *policy) end(o *outcome, reason Reason) verdict {
 			StatusCode: o.StatusCode(), Method: o.Method, URL: o.URL,
 			Attempts: o.Number, Max: o.Max, Reason: reason,
 		}
-	case o.err != nil && o.Err.Error() != o.err.Error(): // there is something to redact
+	case o.err != nil && o.Err.Error() != redact.Message(o.err): // there is something to redact
 		v.err = o.Err
 	}
 	return v

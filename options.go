@@ -14,9 +14,13 @@ import (
 	"github.com/go-resty/resty/v2"
 )
 
-// maxAttempts bounds Options.Attempts. It is also the number of turns after
-// which Resty's own loop ends whatever a condition outside this package says.
+// maxAttempts bounds Options.Attempts.
 const maxAttempts = 100
+
+// retryCount is that of the client: after one turn more, Resty's own loop ends whatever
+// a condition outside this package says. A first attempt that is held back takes a
+// turn, and in the last turn Resty does not ask RetryAfter how the request ends.
+const retryCount = maxAttempts + 1
 
 // Options is a retry policy. It is changed by plain functions, the same for
 // [Install], [Plugin.Update] and, through [With], for one request. A later

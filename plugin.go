@@ -32,7 +32,7 @@ type Plugin struct {
 // the server, then Wait, and its RetryCount and wait times become defaults of the
 // options. Changing RetryCount, the wait times, RetryAfter or RetryResetReaders
 // later is an error that each request returns before it is sent. Only the values
-// that Install sets itself are not noticed, and change nothing: a RetryCount of 100
+// that Install sets itself are not noticed, and change nothing: a RetryCount of 101
 // and a RetryWaitTime of 0.
 //
 // A clone of the client keeps the policy. Install on the clone gives it one of its
@@ -156,7 +156,7 @@ func (s *settings) asksFor(resp *resty.Response, err error) bool {
 // original's, and a second Install has only that one field to change.
 func (p *Plugin) takeOver(c *resty.Client) {
 	registered := isRegistered(c)
-	c.RetryCount = maxAttempts
+	c.RetryCount = retryCount
 	c.RetryWaitTime = 0
 	c.RetryMaxWaitTime = math.MaxInt64
 	c.RetryResetReaders = false
@@ -196,7 +196,7 @@ func (*owner) Error() string { return "restyretry: no response" }
 // set instead.
 func touched(c *resty.Client) string {
 	switch {
-	case c.RetryCount != maxAttempts:
+	case c.RetryCount != retryCount:
 		return changed("RetryCount", "Attempts")
 	case c.RetryWaitTime != 0:
 		return changed("RetryWaitTime", "Wait")

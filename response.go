@@ -142,7 +142,7 @@ func (c *call) takeBackOutput(resp *resty.Response, written bool) {
 	if err != nil || !info.Mode().IsRegular() {
 		return // a device or a link: not ours to remove
 	}
-	if !written && !c.hasWritten(path) {
+	if !written && !c.hasWritten(resp, path) {
 		return
 	}
 	resp.SetBody(headOf(path))
@@ -159,15 +159,13 @@ func (c *call) isSaved(resp *resty.Response, err error) bool {
 // hasWritten reports whether Resty has written the file of SetOutput before it
 // failed. It writes none for a raw response, nor where net/http has failed or the
 // file could not be opened; a debug log may fail before it does.
-func (c *call) hasWritten(path string) bool {
-	switch err := c.current.err.(type) {
-	case nil, *url.Error:
+func (c *call) hasWritten(resp *resty.Response, path string) bool {
+	err := c.current.err
+	if err == nil || isRefusedRedirect(resp, err) || c.request.Debug {
 		return false
-	case *fs.PathError:
-		return !c.request.Debug && (err.Op != "open" || err.Path != path)
-	default:
-		return !c.request.Debug
 	}
+	file, ok := err.(*fs.PathError)
+	return !ok || file.Op != "open" || file.Path != path
 }
 
 // headOf returns the first bytes of a file.
@@ -199,9 +197,15 @@ func isBodyless(resp *resty.Response) bool {
 		status == http.StatusNotModified || resp.Request.Method == http.MethodHead
 }
 
-// A redirectError is the error of a redirect that net/http did not follow: by a
-// policy, in a loop, or because the Location makes no sense. Only then it
-// returns a response together with its own error.
+// isRefusedRedirect reports whether err is that of a redirect which a policy refused, or
+// net/http itself after ten. Only then net/http returns a response together with its
+// own error.
+func isRefusedRedirect(resp *resty.Response, err error) bool {
+	_, own := err.(*url.Error)
+	return own && resp != nil && resp.StatusCode()/100 == 3 && resp.Header().Get("Location") != ""
+}
+
+// A redirectError is the error of a redirect that net/http did not follow.
 type redirectError struct{ error }
 
 func (e redirectError) Unwrap() error { return e.error }
@@ -211,7 +215,7 @@ func (redirectError) Transient() bool { return false }
 
 // asRedirect marks the error of a redirect.
 func asRedirect(resp *resty.Response, err error) error {
-	if _, own := err.(*url.Error); own && resp != nil && resp.RawResponse != nil {
+	if isRefusedRedirect(resp, err) {
 		return redirectError{err}
 	}
 	return err

@@ -118,6 +118,15 @@ func (r *rotation) start(a Attempt) int {
 // URL.
 var pathParam = regexp.MustCompile(`\{[^}]*\}`)
 
+// parseTarget parses what a Target says. A path parameter counts as a digit, which is
+// valid in every place but the first, where it counts as a letter.
+func parseTarget(s string) (*url.URL, error) {
+	if at := pathParam.FindStringIndex(s); at != nil && at[0] == 0 {
+		s = "x" + s[at[1]:]
+	}
+	return url.Parse(pathParam.ReplaceAllString(s, "0"))
+}
+
 func validateList(list []string, check func(*url.URL) error) error {
 	if len(list) == 0 {
 		return errors.New("the list is empty")
@@ -126,7 +135,7 @@ func validateList(list []string, check func(*url.URL) error) error {
 		if s == "" {
 			return fmt.Errorf("entry %d is empty", i+1)
 		}
-		u, err := url.Parse(pathParam.ReplaceAllString(s, "0"))
+		u, err := parseTarget(s)
 		if err == nil {
 			err = cmp.Or(validateURL(u), check(u))
 		}
@@ -194,7 +203,7 @@ func (c *call) askTarget() error {
 		start, n := list.start(a), len(list.list())
 		skipped := c.policy.Cooldown.pick(n, func(i int) string { return c.keyOf(list.entry((start+i)%n, ref)) })
 		c.request.URL = list.entry((start+skipped)%n, ref)
-		if skipped > 0 && schemeOf(c.client, list.entry(start, ref)) == "https" {
+		if skipped > 0 && c.schemeOf(list.entry(start, ref)) == "https" {
 			c.secure = true
 		}
 	} else {
@@ -208,7 +217,7 @@ func (c *call) askTarget() error {
 	if _, checked := c.policy.URL.(urlList); checked { // when it was set
 		return nil
 	}
-	if _, err := url.Parse(pathParam.ReplaceAllString(c.request.URL, "0")); err != nil {
+	if _, err := parseTarget(c.request.URL); err != nil {
 		return fmt.Errorf("restyretry: attempt %d: the URL is %s: %w", a.Number, redact.Text(c.request.URL), redact.Reason(err))
 	}
 	return nil
@@ -217,7 +226,7 @@ func (c *call) askTarget() error {
 // guardCredentials refuses to take credentials from https to http, as far as
 // they are known before the raw request is made.
 func (c *call) guardCredentials() error {
-	switch scheme := schemeOf(c.client, c.request.URL); {
+	switch scheme := c.schemeOf(c.request.URL); {
 	case scheme == "https":
 		c.secure = true
 	case c.secure && scheme == "http" && carriesCredentials(c.client, c.request):
@@ -245,12 +254,12 @@ func (c *call) guardList() error {
 		return nil
 	}
 	list := known.list()
-	isHTTPS := func(s string) bool { return schemeOf(c.client, s) == "https" }
+	isHTTPS := func(s string) bool { return c.schemeOf(s) == "https" }
 	if !isHTTPS(c.request.URL) && !slices.ContainsFunc(list, isHTTPS) {
 		return nil
 	}
 	for _, s := range list {
-		if schemeOf(c.client, s) == "http" {
+		if c.schemeOf(s) == "http" {
 			return downgradeError(s)
 		}
 	}
@@ -261,11 +270,17 @@ func downgradeError(to string) error {
 	return fmt.Errorf("restyretry: a request with credentials would be moved from https to %s", redact.Text(to))
 }
 
-// schemeOf is the scheme a request for s goes out with.
-func schemeOf(c *resty.Client, s string) string {
+// schemeOf is the scheme that the request goes out with if its URL is s. It may be in
+// a path parameter with which s begins.
+func (c *call) schemeOf(s string) string {
 	scheme, rest, _ := strings.Cut(s, ":")
+	if strings.Contains(scheme, "{") && scheme[0] != '/' {
+		if u, err := resolve(c.client, c.request, s); err == nil {
+			return u.Scheme
+		}
+	}
 	if !strings.HasPrefix(rest, "//") || strings.ContainsAny(scheme, "/?#") {
-		scheme, _, _ = strings.Cut(cmp.Or(c.BaseURL, c.HostURL), "://")
+		scheme, _, _ = strings.Cut(cmp.Or(c.client.BaseURL, c.client.HostURL), "://")
 	}
 	return strings.ToLower(scheme)
 }
@@ -301,8 +316,11 @@ func hostKey(u *url.URL) string {
 // resolve returns where a request with this URL goes, as far as that is known
 // before Resty has made the raw request.
 func resolve(c *resty.Client, r *resty.Request, text string) (*url.URL, error) {
-	for _, params := range []map[string]string{r.PathParams, r.RawPathParams, c.PathParams, c.RawPathParams} {
+	for i, params := range []map[string]string{r.PathParams, c.PathParams, r.RawPathParams, c.RawPathParams} {
 		for name, value := range params {
+			if i < 2 { // not raw
+				value = url.PathEscape(value)
+			}
 			text = strings.ReplaceAll(text, "{"+name+"}", value)
 		}
 	}

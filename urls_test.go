@@ -46,6 +46,27 @@ func TestATargetSaysWhereEachAttemptGoes(t *testing.T) {
 			func(r *resty.Request) { r.SetPathParams(map[string]string{"host": "a.test", "port": "8080"}) }, "/own",
 			"http://a.test/x http://b.test:8080/x http://b.test:8080/x",
 		},
+		"URLs, path parameter as scheme": {
+			restyretry.URLs("{scheme}://a.test/x", "{scheme}{s}://{host}:{port}/x"),
+			func(r *resty.Request) {
+				r.SetPathParams(map[string]string{"scheme": "http", "s": "s", "host": "b.test", "port": "8080"})
+			}, "/own",
+			"http://a.test/x https://b.test:8080/x https://b.test:8080/x",
+		},
+		"URLs, path parameter as origin": {
+			restyretry.URLs("{link}/x", "{link}"), func(r *resty.Request) { r.SetRawPathParam("link", "http://a.test") }, "/own",
+			"http://a.test/x http://a.test http://a.test",
+		},
+		"BaseURLs, path parameter as scheme": {
+			restyretry.BaseURLs("{scheme}://a.test", "{scheme}://b.test/v2"),
+			func(r *resty.Request) { r.SetPathParam("scheme", "http") }, "/x",
+			"http://a.test/x http://b.test/v2/x http://b.test/v2/x",
+		},
+		"TargetFunc, path parameter as scheme": {
+			restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) { return a.Request.URL, nil }),
+			func(r *resty.Request) { r.SetPathParam("scheme", "http") }, "{scheme}://a.test/x",
+			"http://a.test/x http://a.test/x http://a.test/x",
+		},
 		"URLs, query": {
 			restyretry.URLs("http://a.test/?x=1", "http://b.test/"), func(r *resty.Request) { r.SetQueryParam("q", "2") }, "/own",
 			"http://a.test/?x=1&q=2 http://b.test/?q=2 http://b.test/?q=2",
@@ -199,6 +220,10 @@ func TestInvalidTargetsAreRefused(t *testing.T) {
 		{"Rotate, no scheme", rotate("http://a.test", "b.test"), []string{"URL", "entry 2", "b.test", "scheme"}},
 		{"Rotate, no host", rotate("http://"), []string{"URL", "entry 1", "host"}},
 		{"BaseURLs, query", bases("http://a.test/?a=b"), []string{"URL", "entry 1", "query"}},
+		{"BaseURLs, parameter without a scheme", bases("{host}/v1"), []string{"URL", "entry 1", "{host}/v1", "scheme", "host"}},
+		{"BaseURLs, parameter as scheme, query", bases("{scheme}://b.test/?a=b"), []string{"URL", "entry 1", "query"}},
+		{"URLs, parameter as host, no scheme", urls("{host}:8080/x"), []string{"URL", "entry 1", "need a scheme"}},
+		{"URLs, parameter as scheme, port that is none", urls("{scheme}://a.test:65536"), []string{"URL", "entry 1", "65536"}},
 		{"TargetFunc, nil", restyretry.TargetFunc(nil), []string{"URL", "nil"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) { wantRefused(t, harness.URL(tt.target), tt.words...) })

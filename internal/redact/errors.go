@@ -26,6 +26,23 @@ func Error(err error) error {
 	return shown
 }
 
+// Message is the text of err, like err.Error(), or says that this panics, as it may for
+// a nil pointer.
+func Message(err error) string {
+	text, _ := message(err)
+	return text
+}
+
+// message is [Message], and reports whether the text is that of err.
+func message(err error) (text string, own bool) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("%T, whose Error method panics", err)
+		}
+	}()
+	return err.Error(), true
+}
+
 // Reason returns why url.Parse failed, without the parts of the URL that the
 // text of err quotes. It is [Error] for an error of another origin.
 func Reason(err error) error {
@@ -33,7 +50,7 @@ func Reason(err error) error {
 	if !errors.As(err, &e) || e.Err == nil {
 		return Error(err)
 	}
-	reason, _, _ := strings.Cut(e.Err.Error(), `"`)
+	reason, _, _ := strings.Cut(Message(e.Err), `"`)
 	reason, _ = redactProse(strings.TrimRight(reason, " ("))
 	return errors.New(escape(reason))
 }
@@ -41,11 +58,14 @@ func Reason(err error) error {
 // redactError is [Error], and reports whether it returns another error than err. If
 // strict, no quoted words of err are shown.
 func redactError(err error, strict bool) (shown error, changed bool) {
-	if e, ok := err.(*url.Error); ok && e.Err != nil {
+	if e, ok := err.(*url.Error); ok && e != nil && e.Err != nil {
 		return redactURLError(e, strict)
 	}
-	before := err.Error()
-	if redactText(before, strict) == before {
+	before, own := message(err)
+	switch {
+	case !own:
+		return &redactedError{err: err, text: before}, true
+	case redactText(before, strict) == before:
 		return err, false
 	}
 	r := redactedError{err: err, text: errorText(err, strict)}
@@ -78,13 +98,13 @@ func showURLOf(e *url.Error) (shown string, certain bool) {
 // that it wraps, that text is redacted by itself. If strict, no quoted words are
 // shown.
 func errorText(err error, strict bool) string {
-	if e, ok := err.(*url.Error); ok && e.Err != nil {
+	if e, ok := err.(*url.Error); ok && e != nil && e.Err != nil {
 		text, certain := showURLOf(e)
 		return fmt.Sprintf("%s %q: %s", redactText(e.Op, strict), text, errorText(e.Err, strict || !certain))
 	}
-	whole := err.Error()
+	whole := Message(err)
 	if inner := errors.Unwrap(err); inner != nil {
-		prefix, found := strings.CutSuffix(whole, inner.Error())
+		prefix, found := strings.CutSuffix(whole, Message(inner))
 		if found && prefix == "" {
 			return errorText(inner, strict)
 		}

@@ -126,6 +126,37 @@ func TestAnErrorIsTheSameToIsAndAs(t *testing.T) {
 	}
 }
 
+// refusing panics with itself, which fmt does not survive either.
+type refusing struct{ why string }
+
+func (e *refusing) Error() string { _ = e.why; panic(e) }
+
+func TestAnErrorWhoseTextPanicsIsTheSameWithATextOfOurs(t *testing.T) {
+	const itself, nothing = "*redact_test.refusing, whose Error method panics", "*url.Error, whose Error method panics"
+	for _, test := range []struct {
+		err        error
+		text, want string
+	}{
+		{(*refusing)(nil), itself, itself},
+		{&refusing{}, itself, itself},
+		{(*url.Error)(nil), nothing, nothing},
+		{&url.Error{Op: "Get", URL: "http://api.test", Err: &refusing{}}, nothing, `Get "http://api.test": ` + itself},
+		{(*net.OpError)(nil), "<nil>", "<nil>"},
+		{io.EOF, "EOF", "EOF"},
+	} {
+		got := redact.Error(test.err)
+		if message := redact.Message(test.err); message != test.text || got.Error() != test.want || redact.Message(got) != test.want {
+			t.Errorf("got %q and %q, want %q and %q", message, got, test.text, test.want)
+		}
+		if e, ok := test.err.(*url.Error); (!ok || e == nil) && !errors.Is(got, test.err) {
+			t.Errorf("got another error than %T", test.err)
+		}
+	}
+	if got := redact.Reason(&url.Error{Err: &refusing{}}).Error(); got != itself {
+		t.Errorf("got the reason %q, want %q", got, itself)
+	}
+}
+
 func TestAnErrorKeepsItsTimeout(t *testing.T) {
 	timeout := &net.DNSError{Err: "bad http://api.test/?token=SECRET", IsTimeout: true, IsTemporary: true}
 	for _, err := range []error{timeout, &url.Error{Op: "Get", URL: "http://api.test", Err: timeout}} {

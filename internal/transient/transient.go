@@ -19,6 +19,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/restyretry/restyretry/internal/redact"
 )
 
 // Error reports whether the same request may succeed if it is sent again. Every
@@ -38,7 +40,7 @@ func Error(err error) bool {
 func isFinal(err error) bool {
 	return slices.ContainsFunc(finalErrors, func(final error) bool { return errors.Is(err, final) }) ||
 		isFinalStream(err) ||
-		within(err, func(err error) bool { return isFinalType(err) || isInnermost(err) && isFinalText(err.Error()) })
+		within(err, func(err error) bool { return isFinalType(err) || isInnermost(err) && isFinalText(redact.Message(err)) })
 }
 
 // finalErrors are the final errors that have a name.

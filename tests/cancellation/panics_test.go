@@ -103,6 +103,27 @@ func TestAPanicOfATargetThatIsAskedAheadLeavesTheNumberOfTheAttempt(t *testing.T
 	})
 }
 
+type worse struct{}
+
+func (worse) Error() string { panic("worse") }
+
+func TestAPanicWithAnErrorThatPanicsLeavesTheRequestUsable(t *testing.T) {
+	harness.Bubble(t, "of OnAfterResponse", func(t *testing.T) {
+		c, panicking := harness.New(t, harness.Statuses(200)), true
+		c.OnAfterResponse(func(*resty.Client, *resty.Response) error {
+			if panicking {
+				panic(worse{})
+			}
+			return nil
+		})
+		call := c.Get(t, "/x").WantStory(t, "unsent panic")
+		harness.Equal(t, "panic", call.Panic, any(worse{}))
+		harness.Equal(t, "calls of OnDone", len(call.Done), 1)
+		panicking = false
+		c.Do(t, call.Request, "GET", "/x").Want(t, "200 succeeded")
+	})
+}
+
 func TestAPanicOfOnDoneComesThroughOnce(t *testing.T) {
 	for _, status := range []int{200, 404, 503} {
 		harness.Bubble(t, http.StatusText(status), func(t *testing.T) {

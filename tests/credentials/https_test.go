@@ -133,7 +133,13 @@ func TestCredentialsThatComeLateAreNotMovedToHTTP(t *testing.T) {
 		}, nil, restyretry.URLs("/x", "http://b.test/x"), harness.Attempts(3), "unsent stopped"},
 		{"a scheme in a path parameter", func(c *resty.Client) {
 			c.SetAuthToken("SECRET").SetRawPathParam("server", "http://b.test")
-		}, nil, restyretry.URLs("https://a.test/x", "{server}/x"), harness.Attempts(3), "503 status 1s | unsent not-sent"},
+		}, nil, restyretry.URLs("https://a.test/x", "{server}/x"), harness.Attempts(3), "unsent stopped"},
+		{"a scheme in a path parameter that comes after Install", nil, func(c *resty.Client) {
+			c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+				r.SetAuthToken("SECRET").SetRawPathParam("server", "http://b.test")
+				return nil
+			})
+		}, restyretry.URLs("https://a.test/x", "{server}/x"), harness.OnAttempt(func(restyretry.Attempt) error { return nil }), "503 status 1s | unsent not-sent"},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
 			c := https(harness.Statuses(503), tt.before).Install(t, harness.Wait(time.Second), harness.URL(tt.target), tt.option)
@@ -142,10 +148,42 @@ func TestCredentialsThatComeLateAreNotMovedToHTTP(t *testing.T) {
 			}
 			call := c.Get(t, "/x")
 			call.WantStory(t, tt.want)
-			harness.WantError(t, call.Err, "credentials", "http://b.test/x")
+			harness.WantError(t, call.Err, "credentials", "from https to", "/x")
 			for _, sent := range call.Sent {
 				harness.Equal(t, "sent", sent.URL, strings.Replace(sent.URL, "http:", "https:", 1))
 			}
+		})
+	}
+}
+
+// A raw path parameter may be a link that the server has given, wherever that leads.
+func TestASchemeInAPathParameterIsTheRequests(t *testing.T) {
+	toLink := harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+		return []string{"{link}/items", "http://b.test/x"}[min(a.Number, 2)-1], nil
+	}))
+	toHTTP := harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+		return []string{a.Request.URL, "http://b.test/x"}[min(a.Number, 2)-1], nil
+	}))
+	for _, tt := range []struct {
+		name, url, link, scheme string
+		option                  harness.Option
+		want                    string
+	}{
+		{"http", "{link}/items", "http://b.test", "", harness.Attempts(2), "503 status 1s | 200 succeeded"},
+		{"http, behind a parameter that needs escapes", "{link}/{id}", "http://b.test", "", harness.Attempts(2), "503 status 1s | 200 succeeded"},
+		{"http, from a Target", "http://b.test/x", "http://b.test", "", toLink, "503 status 1s | 200 succeeded"},
+		{"the scheme alone", "{scheme}://b.test/x", "", "http", harness.Attempts(2), "503 status 1s | 200 succeeded"},
+		{"a part of the scheme", "http{scheme}://b.test/x", "", "", harness.Attempts(2), "503 status 1s | 200 succeeded"},
+		{"https, then http", "{link}/items", "https://a.test", "", toHTTP, "503 stopped 1s"},
+		{"https by the scheme, then http", "{scheme}://a.test/x", "", "https", toHTTP, "503 stopped 1s"},
+		{"https by a part of it, then http", "http{scheme}://a.test/x", "", "s", toHTTP, "503 stopped 1s"},
+		{"a path, then http", "{id}/items", "", "", toHTTP, "503 stopped 1s"},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			c := https(harness.Statuses(503, 200), nil).Install(t, harness.Wait(time.Second), tt.option)
+			r := c.R().SetAuthToken("SECRET").SetRawPathParam("link", tt.link).
+				SetPathParams(map[string]string{"scheme": tt.scheme, "id": "50% off"})
+			c.Do(t, r, "GET", tt.url).WantStory(t, tt.want)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -53,6 +54,20 @@ func TestRaiseForStatusReturnsTheStatusAsAnErrorWithTheResponse(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A first attempt that is held back takes one of Resty's turns.
+func TestRaiseForStatusCountsAfterAllAttemptsThereMayBe(t *testing.T) {
+	for _, hold := range []time.Duration{0, time.Second} {
+		harness.Bubble(t, fmt.Sprint("held for ", hold), func(t *testing.T) {
+			cooldown := &restyretry.Cooldown{}
+			c := harness.New(t, harness.Statuses(503), harness.RaiseForStatus, harness.Attempts(100), harness.Cooldown(cooldown))
+			cooldown.Hold(harness.Base, hold)
+			call := c.Get(t, "/x").WantStatus(t, 503)
+			harness.Equal(t, "sent", len(call.Sent), 100)
+			harness.Equal(t, "a *StatusError", errors.As(call.Err, new(*restyretry.StatusError)), true)
+		})
 	}
 }
 

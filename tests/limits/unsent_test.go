@@ -42,7 +42,7 @@ func TestTheNumberOfAnAttemptIsNoIdempotencyKey(t *testing.T) {
 
 func TestARequestSaysWhichSettingOfTheClientWasChangedAfterInstall(t *testing.T) {
 	for setting, change := range map[string]func(*resty.Client){
-		"RetryCount":       func(c *resty.Client) { c.SetRetryCount(99) },
+		"RetryCount":       func(c *resty.Client) { c.SetRetryCount(100) },
 		"RetryWaitTime":    func(c *resty.Client) { c.SetRetryWaitTime(time.Second) },
 		"RetryMaxWaitTime": func(c *resty.Client) { c.SetRetryMaxWaitTime(time.Second) },
 		"RetryAfter": func(c *resty.Client) {
@@ -124,7 +124,8 @@ func TestTurnsThatSendNothingAreBounded(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				refusal(t, c, r.SetContext(ctx))
-				limit := 101
+				// Resty's RetryCount is 101.
+				limit := 102
 				if place == "before Install" || place == "RetryIf" { // the plugin asks, and not Resty
 					limit = 1
 				}

@@ -90,6 +90,48 @@ func TestErrorsIsAskedOnlyAboutSendingAndReceiving(t *testing.T) {
 	})
 }
 
+type ownError struct{ text string }
+
+func (e *ownError) Error() string { return e.text }
+
+// Its Error method panics, which fmt survives, and so does Resty.
+func TestANilPointerThatIsAnErrorIsReturned(t *testing.T) {
+	var none *ownError
+	after := func(c *harness.Client) {
+		c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return none })
+	}
+	for _, tt := range []struct {
+		name, want    string
+		script        harness.Script
+		before, after func(*harness.Client) // Install
+	}{
+		{"by OnAfterResponse", "200 not-retryable", harness.Statuses(200), nil, after},
+		{"by OnAfterResponse before Install", "200 not-retryable", harness.Statuses(200), after, nil},
+		{"by OnAfterResponse before Install, without a body", "200 error 1s | 200 error 1s | 200 attempts", harness.Says(200, "", ""), after, nil},
+		{"by OnBeforeRequest", "unsent not-sent", harness.Statuses(200), nil, func(c *harness.Client) {
+			c.OnBeforeRequest(func(*resty.Client, *resty.Request) error { return none })
+		}},
+		{"by the transport", "error error 1s | error error 1s | error attempts", harness.Fails(none), nil, nil},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			var log harness.Log
+			c := harness.Mock(tt.script)
+			if tt.before != nil {
+				tt.before(c)
+			}
+			c.Install(t, harness.Wait(time.Second), func(o *restyretry.Options) { o.Logger = log.Slog() })
+			if tt.after != nil {
+				tt.after(c)
+			}
+			call := c.Get(t, "/")
+			call.WantStory(t, tt.want)
+			harness.Equal(t, "panic", call.Panic, nil)
+			harness.WantIs(t, call.Err, none)
+			harness.WantError(t, call.History[0].Err, "*results.ownError, whose Error method panics")
+		})
+	}
+}
+
 func TestRetryIfIsAskedAboutDecoding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := harness.New(t, harness.JSON(200, "{"), harness.RetryIf(func(a restyretry.Attempt) bool { return a.Err != nil && a.StatusCode() == 200 }))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -99,7 +100,7 @@ func TestAnOutputHasTheDownloadOrNothing(t *testing.T) {
 	})
 	// Registered before Install, it keeps Install's own from seeing the response.
 	for _, status := range []int{404, 503} {
-		for _, refused := range []error{errors.New("refused"), &fs.PathError{Op: "open", Path: "schema.json", Err: fs.ErrNotExist}} {
+		for _, refused := range []error{errors.New("refused"), &url.Error{Op: "Get", URL: "/schema", Err: fs.ErrNotExist}, &fs.PathError{Op: "open", Path: "schema.json", Err: fs.ErrNotExist}} {
 			harness.Bubble(t, "a middleware refuses the error page", func(t *testing.T) {
 				c := harness.Mock(page(status))
 				c.OnAfterResponse(func(*resty.Client, *resty.Response) error { return refused })
@@ -223,6 +224,21 @@ func TestAnOutputThatRestyDoesNotWriteIsLeftAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnOutputOfARawResponseIsLeftAloneByAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "out")
+		write(t, path, "the user's")
+		c := harness.New(t, harness.Says(503, "Retry-After: 1"), harness.Cooldown(&restyretry.Cooldown{
+			Key: func(*url.URL, *resty.Request) string { panic("boom") },
+		}))
+		call := c.Do(t, c.R().SetOutput(path).SetDoNotParseResponse(true), "GET", "/").WantStory(t, "503 panic")
+		harness.Equal(t, "panic", call.Panic, any("boom"))
+		if got, err := os.ReadFile(path); string(got) != "the user's" {
+			t.Errorf("got %q, %v in the file, want the user's", got, err)
+		}
+	})
 }
 
 // Linux opens the file of a running program for nobody who wants to write to it.
