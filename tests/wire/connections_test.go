@@ -86,7 +86,6 @@ func TestARawResponseThatNeverEndsIsGivenUpSoon(t *testing.T) {
 
 // Over sockets, the response that is thrown away is there before it is drained.
 func TestRawRetriesUseOneSocket(t *testing.T) {
-	t.Parallel()
 	var n, conns atomic.Int32
 	c := harness.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if n.Add(1)%2 == 1 {
