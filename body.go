@@ -33,6 +33,9 @@ type payload struct {
 	others   bool  // middlewares come after ours
 	theirs   *body // what one of them has made of the body in an earlier attempt
 	noAccept bool  // the first attempt had no Accept header
+
+	replaced bool        // by one of them, in any attempt
+	content  http.Header // the Content-* fields of the request before that
 }
 
 // A body is one that every attempt can send: the caller's, or what Resty has made
@@ -55,7 +58,10 @@ func (c *call) takeBody() error {
 	if c.payload == nil {
 		c.payload = &payload{parts: restyfields.MultipartReaders(c.request)}
 	}
-	c.payload.others = !isLastMiddleware(c.client)
+	p := c.payload
+	if p.others = !isLastMiddleware(c.client); p.others && !p.replaced {
+		p.content = contentOf(c.request.Header)
+	}
 	if err := c.chooseBody(c.earlier); err != nil {
 		return err
 	}
@@ -176,9 +182,24 @@ func (p *payload) show(r *resty.Request, shown any) {
 // putBodyBack gives the request its own body back.
 func (c *call) putBodyBack() {
 	if p := c.payload; p != nil && p.hiding {
+		p.replaced = p.replaced || p.others && !sameBody(c.request.Body, p.shown)
 		c.request.Body = p.hidden
 		p.hidden, p.shown, p.hiding = nil, nil, false
 	}
+}
+
+// putContentBack gives the request its own Content-* fields back: those that came with
+// another body do not fit the one that it has again.
+func (p *payload) putContentBack(r *resty.Request) {
+	if p == nil || !p.replaced {
+		return
+	}
+	header := r.Header.Clone() // the transport may still be reading that one
+	for name := range contentOf(header) {
+		delete(header, name)
+	}
+	maps.Copy(header, p.content)
+	r.Header = header
 }
 
 // putBody gives the raw request of an attempt its body.
@@ -249,6 +270,41 @@ func closeBody(c *resty.Client, r *resty.Request) {
 	if b := replay.Of(r.Body, 0); b != nil && sendsBody(c, r) {
 		b.Finish()
 	}
+}
+
+// noteBody notes the body that the request has now: it is closed when the call is over,
+// although it may be replaced before it is sent.
+func (c *call) noteBody() {
+	body, ok := c.request.Body.(io.ReadCloser)
+	if ok && sendsBody(c.client, c.request) && !c.payload.holds(body) && !c.noted.has(body) {
+		c.noted = &noted{body, c.noted}
+	}
+}
+
+// noted is a list of bodies, the latest first.
+type noted struct {
+	body io.ReadCloser
+	next *noted
+}
+
+func (n *noted) has(body io.ReadCloser) bool {
+	return n != nil && (sameBody(n.body, body) || n.next.has(body))
+}
+
+// holds reports whether finish closes a body.
+func (p *payload) holds(given any) bool {
+	return p != nil && slices.ContainsFunc(p.held, func(b *body) bool { return b.isOf(given) })
+}
+
+// closeBodies closes all bodies that the request has had.
+func (c *call) closeBodies() {
+	c.noteBody()
+	for ; c.noted != nil; c.noted = c.noted.next {
+		if !c.payload.holds(c.noted.body) {
+			_ = c.noted.body.Close()
+		}
+	}
+	c.payload.finish()
 }
 
 // finish lets go of what the bodies came from.
@@ -377,13 +433,18 @@ func madeByResty(hr *http.Request, r *resty.Request) *body {
 	if hr.Body == nil || hr.Body == http.NoBody || hr.GetBody == nil {
 		return nil
 	}
+	return &body{given: r.Body, getBody: hr.GetBody, size: hr.ContentLength, content: contentOf(hr.Header), form: cloneValues(r.FormData)}
+}
+
+// contentOf returns the Content-* fields of a header.
+func contentOf(h http.Header) http.Header {
 	content := make(http.Header)
-	for name, values := range hr.Header {
+	for name, values := range h {
 		if strings.HasPrefix(name, "Content-") {
 			content[name] = values
 		}
 	}
-	return &body{given: r.Body, getBody: hr.GetBody, size: hr.ContentLength, content: content, form: cloneValues(r.FormData)}
+	return content
 }
 
 // sendsBody reports whether Resty sends the body of a request with this method.
@@ -399,21 +460,31 @@ func sendsBody(c *resty.Client, r *resty.Request) bool {
 }
 
 // sameBody reports whether a and b are the same body, not merely an equal one.
-func sameBody(a, b any) bool {
-	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
-	if !va.IsValid() || !vb.IsValid() {
-		return va.IsValid() == vb.IsValid()
+func sameBody(a, b any) bool { return same(reflect.ValueOf(a), reflect.ValueOf(b)) }
+
+func same(a, b reflect.Value) bool {
+	if !a.IsValid() || !b.IsValid() {
+		return a.IsValid() == b.IsValid()
 	}
-	if va.Type() != vb.Type() {
+	if a.Type() != b.Type() {
 		return false
 	}
-	switch va.Kind() {
+	switch a.Kind() {
 	case reflect.Slice:
-		return va.Pointer() == vb.Pointer() && va.Len() == vb.Len()
+		return a.Pointer() == b.Pointer() && a.Len() == b.Len()
 	case reflect.Map, reflect.Func:
-		return va.Pointer() == vb.Pointer()
+		return a.Pointer() == b.Pointer()
+	case reflect.Interface:
+		return same(a.Elem(), b.Elem())
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if !same(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
 	default:
-		return va.Comparable() && va.Equal(vb)
+		return a.Comparable() && a.Equal(b)
 	}
 }
 

@@ -39,6 +39,7 @@ type call struct {
 	key      string    // of the IdempotencyHeader
 
 	earlier *payload // of the call before this one, while this one lasts
+	noted   *noted   // bodies to be closed at the end, whether they were sent or not
 
 	attempts []Attempt  // that have ended
 	only     [1]Attempt // room for the one that most calls have
@@ -183,6 +184,9 @@ func (c *call) remember(earlier *call) {
 	}
 	if c.policy.onAttempt {
 		c.initial = takeSnapshot(r)
+	}
+	if c.policy.URL != nil { // a Target may replace it
+		c.noteBody()
 	}
 	if earlier != nil && earlier.results != nil && r.Error == nil {
 		r.Error = earlier.results.failure // Resty has forgotten it
@@ -411,7 +415,9 @@ func (c *call) breakOff(reason Reason, why error) {
 // advance goes from a failed attempt to the next: it lets go of the response,
 // waits, and prepares the request.
 func (c *call) advance() {
-	discard(c.ctx, c.current.response, c.current.read)
+	if c.current.stay == nil { // otherwise the response may still be the last
+		discard(c.ctx, c.current.response, c.current.read)
+	}
 	c.initial.restore(c.request)
 	c.onRetry()
 	if c.initial != nil {
@@ -565,10 +571,8 @@ func (c *call) reportLate(resp *resty.Response, err error, panicked bool) {
 func (c *call) putBack() {
 	r := c.request
 	c.left, c.earlier = r.URL, nil
-	if c.payload == nil && r.Body != nil { // never taken
-		closeBody(c.client, r)
-	}
-	c.payload.finish()
+	c.closeBodies()
+	c.payload.putContentBack(r)
 	if c.initial != nil {
 		c.initial.restore(r)
 	}

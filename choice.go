@@ -15,6 +15,7 @@ func (c *call) choose() choice {
 	c.current = underWay{wanted: true}
 	c.before.Add(1)
 	c.initial.restore(r)
+	c.noteBody()
 	r.URL = c.original
 	r.SetContext(&c.own)
 	next.err = c.chooseTarget()
@@ -65,12 +66,14 @@ func (c *call) goesElsewhere() bool {
 }
 
 // decideStay asks OnAttempt where the next attempt goes, since the server has
-// asked for a wait. It reports whether that attempt follows.
+// asked for a wait. It reports whether that attempt follows; only then it lets go of
+// the response.
 func (c *call) decideStay() bool {
 	elsewhere := c.goesElsewhere()
 	switch {
 	case c.next.err != nil:
 		c.last().Wait = 0
+		return true
 	case elsewhere:
 		c.last().Wait = c.current.stay.elsewhere
 	case c.current.stay.reason != "":
@@ -79,5 +82,6 @@ func (c *call) decideStay() bool {
 		c.breakOff(c.current.stay.reason, nil)
 		return false
 	}
+	discard(c.ctx, c.current.response, c.current.read)
 	return true
 }

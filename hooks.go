@@ -156,6 +156,7 @@ func (c *call) onAttempt() error {
 	if !c.policy.onAttempt {
 		return nil
 	}
+	defer c.noteBody()
 	defer hideShown(c.request)
 	defer c.stayInContext()
 	a := c.upcoming()
@@ -163,6 +164,7 @@ func (c *call) onAttempt() error {
 		if hooks.OnAttempt == nil {
 			continue
 		}
+		c.noteBody()
 		if err := hooks.OnAttempt(a); err != nil {
 			return err
 		}
@@ -176,10 +178,12 @@ func (c *call) onRetry() {
 	c.log(slog.LevelDebug, "retrying", a)
 	for _, hook := range c.policy.plugin.found.hooks {
 		hook(a.Response, c.current.err)
+		c.noteBody()
 	}
 	for _, hooks := range c.policy.Hooks {
 		if hooks.OnRetry != nil {
 			hooks.OnRetry(a)
+			c.noteBody()
 		}
 	}
 }

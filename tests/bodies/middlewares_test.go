@@ -175,6 +175,52 @@ func TestACompressedBodyIsTheOriginalInEveryAttempt(t *testing.T) {
 	}
 }
 
+// The body of the request is put back after each use, and the header with it.
+func TestACompressedBodyIsTheOriginalInEveryUse(t *testing.T) {
+	const text = "hello, hello, hello"
+	nothing := harness.OnAttempt(func(restyretry.Attempt) error { return nil })
+	for _, body := range harness.Bodies(harness.Memory, harness.Encoded) {
+		_, want, _ := strings.Cut(body.Plain(t, text), "\n\n")
+		for _, compressor := range compressors() {
+			for _, opts := range [][]harness.Option{nil, {nothing}} {
+				harness.Bubble(t, fmt.Sprint(body.Name, ", ", compressor.name, ", ", len(opts)), func(t *testing.T) {
+					c := harness.New(t, harness.Statuses(200, 503, 200, 503, 503, 503, 200), opts...)
+					c.OnBeforeRequest(compressor.middleware())
+					r := c.R()
+					body.Set(t, r, text)
+					r.SetHeader("Content-Language", "en")
+					given, url := identity(r.Body), "/"
+					var sent []harness.Sent
+					for _, story := range []string{"200 succeeded", again, harness.UsedUp(3), "200 succeeded"} {
+						sent = append(sent, c.Do(t, r, "PUT", url).WantStory(t, story).Sent...)
+						harness.Equal(t, "Body", identity(r.Body), given)
+						harness.Equal(t, "Content-Encoding, Content-Language", fmt.Sprint(r.Header["Content-Encoding"], r.Header["Content-Language"]), "[] [en]")
+						url = r.URL
+					}
+					wantDecoded(t, sent, 7, want)
+				})
+			}
+		}
+	}
+}
+
+// What a middleware does to a request is undone also if the request is then refused.
+func TestACompressedBodyThatIsNotSentIsTheOriginalLater(t *testing.T) {
+	compressor := compressors()[0]
+	for name, body := range map[string]any{"bytes": []byte("hello"), "a reader, which it cannot compress": harness.Stream("hello")} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(200))
+			c.OnBeforeRequest(compressor.middleware())
+			c.SetRateLimiter(harness.Tokens(0))
+			r := c.R().SetBody(body)
+			for range 2 {
+				c.Do(t, r, "PUT", "/").WantStory(t, "unsent not-sent")
+				harness.Equal(t, "Content-Encoding", r.Header.Get("Content-Encoding"), "")
+			}
+		})
+	}
+}
+
 func TestABodyThatPreRequestCompressesIsCompressedOnce(t *testing.T) {
 	preRequest := func(_ *resty.Client, hr *http.Request) error {
 		text, err := io.ReadAll(hr.Body)

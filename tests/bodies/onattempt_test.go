@@ -2,12 +2,14 @@ package bodies
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 
@@ -132,4 +134,72 @@ func TestAReaderThatOnAttemptHasSetInAnEarlierCallIsNotSentEmpty(t *testing.T) {
 			harness.Equal(t, "refused", call.Err != nil, sent == 1)
 		})
 	}
+}
+
+// Each OnAttempt sets a new body, also for an attempt that is not sent.
+func TestEveryBodyThatOnAttemptSetsIsClosedOnce(t *testing.T) {
+	refuse := func(restyretry.Attempt) error { return errors.New("no") }
+	later := harness.Says(503, "Retry-After: 30")
+	for _, tt := range []struct {
+		name   string
+		script harness.Script
+		second func(restyretry.Attempt) error // what it does besides before the second attempt
+		cancel time.Duration                  // after the beginning; 0: never
+		want   string
+	}{
+		{"all are sent", harness.Statuses(503), nil, 0, harness.UsedUp(3)},
+		{"cancelled in a wait that the server asks for", later, nil, time.Second, "503 cancelled 30s"},
+		{"a wait of the server that is too long", harness.Says(503, "Retry-After: 3600"), nil, 0, "503 server-wait"},
+		{"cancelled in OnAttempt", harness.Statuses(503), nil, 0, "503 cancelled 1s"},
+		{"OnAttempt returns an error", harness.Statuses(503), refuse, 0, "503 stopped 1s"},
+		{"OnAttempt returns an error before the wait", later, refuse, 0, "503 stopped"},
+		{"OnAttempt panics", harness.Statuses(503), func(restyretry.Attempt) error { panic("no") }, 0, "503 status 1s | unsent panic"},
+		{"a Cooldown", harness.Statuses(503), nil, 0, "503 cooldown 1s"},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if tt.cancel > 0 {
+				time.AfterFunc(tt.cancel, cancel)
+			}
+			cooldown := &restyretry.Cooldown{}
+			bodies := []*closing{{Reader: strings.NewReader("given")}}
+			set := func(a restyretry.Attempt) {
+				body := &closing{Reader: strings.NewReader("content")}
+				bodies = append(bodies, body)
+				a.Request.SetBody(body)
+			}
+			c := harness.New(t, tt.script, harness.Rand(0), harness.Cooldown(cooldown), harness.OnRetry(set), harness.OnRetry(set),
+				harness.OnAttempt(func(a restyretry.Attempt) error { set(a); return nil }),
+				harness.OnAttempt(func(a restyretry.Attempt) error {
+					set(a)
+					switch {
+					case a.Number == 1:
+					case tt.name == "a Cooldown":
+						cooldown.Hold(harness.Base, time.Hour)
+					case tt.name == "cancelled in OnAttempt":
+						cancel()
+					case tt.second != nil:
+						return tt.second(a)
+					}
+					return nil
+				}))
+			c.Do(t, c.R().SetContext(ctx).SetBody(bodies[0]), "PUT", "/").WantStory(t, tt.want)
+			for i, body := range bodies {
+				harness.Equal(t, fmt.Sprintf("times body %d of %d was closed", i+1, len(bodies)), body.closed, 1)
+			}
+		})
+	}
+}
+
+func TestABodyThatATargetReplacesIsClosed(t *testing.T) {
+	harness.Bubble(t, "and so is the other", func(t *testing.T) {
+		given, other := &closing{Reader: strings.NewReader("given")}, &closing{Reader: strings.NewReader("other")}
+		c := harness.New(t, harness.Statuses(503), harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
+			a.Request.SetBody(other)
+			return a.Request.URL, nil
+		})))
+		c.Do(t, c.R().SetBody(given), "PUT", "/").Want(t, harness.UsedUp(3)).WantBodies(t, "other", "other", "other")
+		harness.Equal(t, "times the given body and the other were closed", fmt.Sprint(given.closed, other.closed), "1 1")
+	})
 }

@@ -261,3 +261,22 @@ func TestTheAnswerSurvivesABodyThatIsLostDuringTheWait(t *testing.T) {
 		harness.WantError(t, call.Err, "1 of 3 attempts", "MaxReplay")
 	})
 }
+
+// Several readers in a row, as a value: two of them cannot be compared.
+type readers struct {
+	io.Reader
+	parts  []io.Reader
+	closed *int
+}
+
+func (r readers) Close() error { *r.closed++; return nil }
+
+func TestAReaderThatCannotBeComparedIsSentAgainAndClosedOnce(t *testing.T) {
+	harness.Bubble(t, "a struct with a slice", func(t *testing.T) {
+		parts, closed := []io.Reader{harness.Stream("hel"), harness.Stream("lo")}, 0
+		c := harness.New(t, harness.Statuses(503))
+		r := c.R().SetBody(readers{io.MultiReader(parts...), parts, &closed})
+		c.Do(t, r, "PUT", "/").Want(t, harness.UsedUp(3)).WantBodies(t, "hello", "hello", "hello")
+		harness.Equal(t, "times closed", closed, 1)
+	})
+}

@@ -2,6 +2,7 @@ package results
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -83,6 +84,19 @@ func TestEveryResponseIsClosed(t *testing.T) {
 			harness.Equal(t, "open", open.Load(), 0)
 		})
 	}
+	harness.Bubble(t, "raw, before a wait that the server asks for", func(t *testing.T) {
+		var open atomic.Int32
+		script := counting(&open, json, 503)
+		c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+			harness.Equal(t, "open before the attempt", open.Load(), 0)
+			resp, err := script(n, r)
+			resp.Header.Set("Retry-After", "3")
+			return resp, err
+		}, harness.OnAttempt(func(restyretry.Attempt) error { return nil }), harness.Rand(0))
+		call := c.Do(t, c.R().SetDoNotParseResponse(true), "GET", "/").Want(t, "503 status 3s | 503 status 3s | 503 attempts")
+		harness.Equal(t, "open", open.Load(), 1)
+		call.Response.RawBody().Close()
+	})
 	harness.Bubble(t, "raw, after a panic", func(t *testing.T) {
 		var open atomic.Int32
 		c := harness.New(t, counting(&open, json, 200), harness.RetryIf(func(restyretry.Attempt) bool { panic("boom") }))
@@ -121,6 +135,24 @@ func TestTheLastRawResponseIsTheCallers(t *testing.T) {
 	whole := strings.Repeat("x", 100_000)
 	harness.Bubble(t, "to its end", func(t *testing.T) {
 		harness.New(t, harness.Says(503, "", whole)).GetRaw(t, "/", whole).Want(t, "503 status 1s | 503 status 1s | 503 attempts")
+	})
+	idle := harness.OnAttempt(func(restyretry.Attempt) error { return nil })
+	harness.Bubble(t, "whose server asks for too long a wait", func(t *testing.T) {
+		for _, hook := range []harness.Option{func(*restyretry.Options) {}, idle} {
+			harness.New(t, harness.Says(503, "Retry-After: 3600", "", whole), hook).GetRaw(t, "/", whole).Want(t, "503 server-wait")
+		}
+	})
+	harness.Bubble(t, "when OnAttempt refuses before the wait", func(t *testing.T) {
+		c := harness.New(t, harness.Says(503, "Retry-After: 30", "", whole), harness.OnAttempt(func(a restyretry.Attempt) error {
+			if a.Number == 2 {
+				return errors.New("no")
+			}
+			return nil
+		}))
+		call := c.Do(t, c.R().SetDoNotParseResponse(true), "GET", "/").Want(t, "503 stopped", harness.ErrAny)
+		got, err := io.ReadAll(call.Response.RawBody())
+		harness.Equal(t, "error of the raw body", err, nil)
+		harness.SameText(t, "raw body", string(got), whole)
 	})
 	harness.Bubble(t, "for longer than AttemptTimeout", func(t *testing.T) {
 		n := 0
