@@ -582,7 +582,7 @@ func (c *call) putBack() {
 	}
 	if callIn(r.RawRequest.Context()) != c {
 		// For History. The transport may still be reading the request itself.
-		r.RawRequest = r.RawRequest.WithContext(&attemptContext{Context: c.ctx, call: c, number: c.number()})
+		r.RawRequest = r.RawRequest.WithContext(&attemptContext{Context: c.ctx, call: c, number: int32(c.number())})
 	}
 }
 

@@ -115,11 +115,11 @@ type numberKey struct{}
 type attemptContext struct {
 	context.Context // what Resty or a middleware has made for the attempt
 	call            *call
-	number          int
+	number          int32
+	expired         atomic.Bool
 	wire            *wire       // where it matters whether a server was reached
 	timer           *time.Timer // of the AttemptTimeout
 	cancel          context.CancelCauseFunc
-	expired         atomic.Bool
 }
 
 // newAttemptContext makes the context of an attempt from that of its raw request.
@@ -128,7 +128,7 @@ func (c *call) newAttemptContext(hr *http.Request) *attemptContext {
 	if c.number() > 1 {
 		a = &attemptContext{}
 	}
-	a.Context, a.call, a.number = c.uncovered(hr.Context()), c, c.number()
+	a.Context, a.call, a.number = c.uncovered(hr.Context()), c, int32(c.number())
 	if !c.policy.repeats(hr.Method) || c.policy.Cooldown != nil && c.hasHosts() {
 		a.wire = &wire{}
 		a.Context = a.wire.watch(a.Context)
@@ -160,7 +160,7 @@ func (a *attemptContext) Value(key any) any {
 	case callKey:
 		return a.call
 	case numberKey:
-		return a.number
+		return int(a.number)
 	default:
 		return a.Context.Value(key)
 	}
