@@ -274,6 +274,9 @@ func downgradeError(to string) error {
 // a path parameter with which s begins.
 func (c *call) schemeOf(s string) string {
 	scheme, rest, _ := strings.Cut(s, ":")
+	if (scheme == "http" || scheme == "https") && strings.HasPrefix(rest, "//") {
+		return scheme // as nearly always
+	}
 	if strings.Contains(scheme, "{") && scheme[0] != '/' {
 		if u, err := resolve(c.client, c.request, s); err == nil {
 			return u.Scheme
