@@ -102,17 +102,22 @@ func isPlain(u *url.URL) bool {
 }
 
 // isUnmarked reports whether s has nothing but letters, digits, hyphens, dots,
-// underscores and slashes. In ASCII, "-./0123456789" follow one another.
+// underscores and slashes.
 func isUnmarked(s string) bool {
 	for i := range len(s) {
-		c := s[i]
-		isLetter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !isLetter && (c < '-' || c > '9') && c != '_' {
+		if !unmarked[s[i]] {
 			return false
 		}
 	}
 	return true
 }
+
+var unmarked = func() (is [256]bool) {
+	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._/" {
+		is[c] = true
+	}
+	return is
+}()
 
 // areDigits reports whether s has nothing but digits.
 func areDigits(s string) bool {
