@@ -37,8 +37,9 @@ type budgetCounts struct{ requests, free, shared int }
 // A request counts once, when its first attempt ends, however often it is sent.
 // What the window allows may be spent at once, so choose as ratio a third of the
 // server's headroom, which is what it can take beyond its usual load, as a share of
-// that load. With more, the retries may keep it down. perSecond is for clients with few requests: below one
-// request a second, a ratio of 0.1 alone allows no retry at all.
+// that load. With more, the retries may keep it down. perSecond is for clients with
+// few requests: below one request a second, a ratio of 0.1 alone allows no retry at
+// all.
 //
 // A ratio below 0, above 1 or not a number, or a perSecond below 0, is an error
 // of [Install], [Plugin.Update] or the request that is to use it.

@@ -185,9 +185,6 @@ func (c *call) remember(earlier *call) {
 	if c.policy.onAttempt {
 		c.initial = takeSnapshot(r)
 	}
-	if c.policy.URL != nil { // a Target may replace it
-		c.noteBody()
-	}
 	if earlier != nil && earlier.results != nil && r.Error == nil {
 		r.Error = earlier.results.failure // Resty has forgotten it
 	}

@@ -15,7 +15,6 @@ func (c *call) choose() choice {
 	c.current = underWay{wanted: true}
 	c.before.Add(1)
 	c.initial.restore(r)
-	c.noteBody()
 	r.URL = c.original
 	r.SetContext(&c.own)
 	next.err = c.chooseTarget()

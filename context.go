@@ -34,9 +34,7 @@ func (c *requestContext) Done() <-chan struct{} {
 	if c.stopped.Load() && !c.call.over.Load() {
 		return closed
 	}
-	if c.hiding.Load() {
-		c.hiding.Store(false)
-	}
+	c.hiding.Store(false)
 	return c.call.ctx.Done()
 }
 
@@ -98,17 +96,6 @@ func (c *call) stayInContext() {
 	}
 }
 
-// uncovered is a context without those that c has put over it.
-func (c *call) uncovered(ctx context.Context) context.Context {
-	for {
-		own, ok := ctx.(*requestContext)
-		if !ok || own.call != c {
-			return ctx
-		}
-		ctx = own.values
-	}
-}
-
 type numberKey struct{}
 
 // An attemptContext is the context of the raw request of an attempt.
@@ -128,7 +115,10 @@ func (c *call) newAttemptContext(hr *http.Request) *attemptContext {
 	if c.number() > 1 {
 		a = &attemptContext{}
 	}
-	a.Context, a.call, a.number = c.uncovered(hr.Context()), c, int32(c.number())
+	a.Context, a.call, a.number = hr.Context(), c, int32(c.number())
+	if own, ok := a.Context.(*requestContext); ok && own.call == c {
+		a.Context = own.values
+	}
 	if !c.policy.repeats(hr.Method) || c.policy.Cooldown != nil && c.hasHosts() {
 		a.wire = &wire{}
 		a.Context = a.wire.watch(a.Context)

@@ -207,6 +207,7 @@ func (c *call) askTarget() error {
 			c.secure = true
 		}
 	} else {
+		c.noteBody() // it may replace it
 		to, err := c.policy.URL.URL(a)
 		c.stayInContext()
 		if err != nil {

@@ -90,7 +90,9 @@ func write(dir, text string, sections []section) error {
 }
 
 const methodText = "In each round every variant runs once, in random order; after a block of rounds all servers, clients and connections " +
-	"are made anew, in another process: where code and heap come to lie makes a difference that would pass for a peer's own. Lines of a table of costs take turns, block by block. A time is the median of the blocks' medians. A ratio or a difference is taken within each round; its median " +
+	"are made anew, in another process: where code and heap come to lie makes a difference that would pass for a peer's own. " +
+	"Lines of a table of costs take turns, block by block. " +
+	"A time is the median of the blocks' medians. A ratio or a difference is taken within each round; its median " +
 	"of the blocks' medians has a 95 % confidence interval by order statistics (sign test over the blocks). " +
 	"In memory a variant runs for about 0.2 ms at a time, or once if one run takes longer: most such times have no garbage collection in them, " +
 	"but with bodies of 1 MiB and in parallel many do; what is allocated more makes it come the more often. " +
