@@ -474,11 +474,9 @@ func (c *call) stop() (time.Duration, error) {
 	}
 	if own := c.current.watched; own != nil {
 		own.stop(final)
-		select {
-		case <-c.seen.Done():
+		if c.seen.Done() == closed { // otherwise a callback has put one before ours that ends by itself
 			c.request.SetContext(&requestContext{call: c, values: own.values})
 			return time.Hour, nil // does not begin
-		default: // a callback has put a context of its own before ours
 		}
 	}
 	if final == nil {

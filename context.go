@@ -69,7 +69,8 @@ func (c *requestContext) stop(final error) {
 	c.stopped.Store(true)
 }
 
-var closed = func() chan struct{} {
+// closed is the Done of a requestContext that has been stopped.
+var closed = func() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
@@ -79,7 +80,7 @@ var closed = func() chan struct{} {
 // trace, have left for the attempt.
 func (c *call) watch() *requestContext {
 	w := &c.watched
-	if c.number() > 1 {
+	if w.call != nil { // of an attempt before, or of a curl command of this one
 		w = &requestContext{}
 	}
 	w.call, w.values = c, c.request.Context()
@@ -112,7 +113,7 @@ type attemptContext struct {
 // newAttemptContext makes the context of an attempt from that of its raw request.
 func (c *call) newAttemptContext(hr *http.Request) *attemptContext {
 	a := &c.first
-	if c.number() > 1 {
+	if a.call != nil {
 		a = &attemptContext{}
 	}
 	a.Context, a.call, a.number = hr.Context(), c, int32(c.number())

@@ -274,10 +274,13 @@ func downgradeError(to string) error {
 // schemeOf is the scheme that the request goes out with if its URL is s. It may be in
 // a path parameter with which s begins.
 func (c *call) schemeOf(s string) string {
-	scheme, rest, _ := strings.Cut(s, ":")
-	if (scheme == "http" || scheme == "https") && strings.HasPrefix(rest, "//") {
-		return scheme // as nearly always
+	switch { // as nearly always
+	case strings.HasPrefix(s, "http://"):
+		return "http"
+	case strings.HasPrefix(s, "https://"):
+		return "https"
 	}
+	scheme, rest, _ := strings.Cut(s, ":")
 	if strings.Contains(scheme, "{") && scheme[0] != '/' {
 		if u, err := resolve(c.client, c.request, s); err == nil {
 			return u.Scheme

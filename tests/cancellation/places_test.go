@@ -77,6 +77,15 @@ func TestARequestThatIsCancelledBeforeARetrySaysSo(t *testing.T) {
 		{"in OnRetry", busy, harness.OnRetry(func(restyretry.Attempt) { cancel() }), "503 cancelled 1m0s", nil},
 		{"while it waits", busy, whileItWaits, "503 cancelled 1m0s", nil},
 		{"while it waits, after an error", broken, whileItWaits, "error cancelled 1m0s", io.ErrUnexpectedEOF},
+		{"while it waits, with a context of OnAfterResponse", busy, func(o *restyretry.Options) {
+			whileItWaits(o)
+			c.OnAfterResponse(func(_ *resty.Client, resp *resty.Response) error {
+				ctx, cancel := context.WithTimeout(resp.Request.Context(), time.Hour)
+				t.Cleanup(cancel)
+				resp.Request.SetContext(ctx)
+				return nil
+			})
+		}, "503 cancelled 1m0s", nil},
 		{"in the Target", busy, harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) {
 			return "/x", atTheSecond(a)
 		})), "503 cancelled 1m0s", nil},

@@ -100,6 +100,17 @@ func TestNoSecretIsToldOfARequest(t *testing.T) {
 	})
 }
 
+// Not even if another pre-request hook takes the place of the plugin's.
+func TestNoSecretIsReturnedWithoutThePluginsHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := harness.New(t, harness.Fails(http.ErrHandlerTimeout))
+		c.SetPreRequestHook(func(*resty.Client, *http.Request) error { return nil })
+		call := c.Get(t, "http://user:SECRET@api.test/x?token=SECRET")
+		harness.WantIs(t, call.Err, http.ErrHandlerTimeout)
+		secretless(t, call.Err.Error())
+	})
+}
+
 func TestNoSecretIsToldOfAListThatIsRefused(t *testing.T) {
 	refused := func(target restyretry.Target) {
 		t.Helper()

@@ -136,6 +136,38 @@ func TestACurlCommandIsNoAttempt(t *testing.T) {
 	})
 }
 
+// Resty runs the middlewares once more for it, within themselves, and makes a raw
+// request of its own. A ring of contexts would overflow the stack.
+func TestACurlCommandInAMiddlewareLeavesTheAttemptAsItIs(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		harness.Bubble(t, fmt.Sprint("before Install: ", before), func(t *testing.T) {
+			c, shown := harness.Mock(harness.Statuses(503, 200)), false
+			show := func(_ *resty.Client, r *resty.Request) error {
+				if !shown {
+					shown = true
+					r.GenerateCurlCommand()
+				}
+				return nil
+			}
+			if before {
+				c.OnBeforeRequest(show)
+			}
+			c.Install(t, harness.Wait(1e9))
+			if !before {
+				c.OnBeforeRequest(show)
+			}
+			c.OnAfterResponse(func(_ *resty.Client, resp *resty.Response) error {
+				for _, ctx := range []context.Context{resp.Request.Context(), resp.Request.RawRequest.Context()} {
+					harness.Equal(t, "value", ctx.Value(key{}), any("mine"))
+				}
+				return nil
+			})
+			r := c.SetDebug(true).EnableGenerateCurlOnDebug().R()
+			c.Do(t, r.SetContext(contexts["a context"]), "GET", "/x").Want(t, "503 status 1s | 200 succeeded")
+		})
+	}
+}
+
 func TestARequestThatIsNeverMadeKeepsNoEarlierUse(t *testing.T) {
 	uses := 0
 	c := harness.New(t, harness.Statuses(200), harness.OnAttempt(func(restyretry.Attempt) error {
