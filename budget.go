@@ -97,13 +97,21 @@ func (b *Budget) Retry(t time.Time) bool {
 	return true
 }
 
-// Limits returns the arguments of [NewBudget]. Like Report and Grant, it is for
-// sharing b between processes.
-func (b *Budget) Limits() (ratio float64, perSecond int) { return b.ratio, b.perSecond }
+// Limits returns the arguments of [NewBudget], 0 and 0 for a nil Budget. Like Report
+// and Grant, which do nothing with that, it is for sharing b between processes.
+func (b *Budget) Limits() (ratio float64, perSecond int) {
+	if b == nil {
+		return 0, 0
+	}
+	return b.ratio, b.perSecond
+}
 
 // Report returns the counts since its last call: requests, retries, and retries
 // that were refused.
 func (b *Budget) Report() (requests, retries, refused int) {
+	if b == nil {
+		return 0, 0, 0
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := b.report
@@ -115,6 +123,9 @@ func (b *Budget) Report() (requests, retries, refused int) {
 // itself. A later call replaces it. Before the first Grant, and when the last has
 // ended, b goes by its own counts, which include retries that were granted.
 func (b *Budget) Grant(n int, d time.Duration) {
+	if b == nil {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.granted, b.lease = n, time.Now().Add(d)

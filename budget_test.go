@@ -258,6 +258,13 @@ func TestNoBudgetIsNoLimit(t *testing.T) {
 	if b.Request(newYear); !b.Retry(newYear) || b.validate() != nil {
 		t.Error("got a limit, want none")
 	}
+	b.Grant(1, time.Minute)
+	if ratio, perSecond := b.Limits(); ratio != 0 || perSecond != 0 {
+		t.Errorf("got the limits %v and %d, want none", ratio, perSecond)
+	}
+	if requests, retries, refused := b.Report(); requests != 0 || retries != 0 || refused != 0 {
+		t.Errorf("got a report of %d, %d and %d, want nothing", requests, retries, refused)
+	}
 }
 
 func BenchmarkBudget(b *testing.B) {
