@@ -29,7 +29,7 @@ if more > 0 then
 	redis.call('ZPOPMIN', KEYS[1], more)
 end
 redis.call('PEXPIRE', KEYS[1], longest)
-redis.call('PUBLISH', KEYS[1], string.format('%d %s', ms, ARGV[1]))
+redis.call('PUBLISH', KEYS[1], string.format('%d ', ms) .. ARGV[1]) -- %s would cut the key at a NUL
 return 1
 `)
 
@@ -42,7 +42,7 @@ local found = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCOR
 local messages = {}
 for i = 1, #found, 2 do
 	local ms = math.min(found[i + 1] - now, 300000)
-	table.insert(messages, string.format('%d %s', ms, found[i]))
+	table.insert(messages, string.format('%d ', ms) .. found[i])
 end
 return messages
 `)
@@ -78,7 +78,8 @@ for i = 1, #fields, 2 do
 	local second, what = string.match(fields[i], '^(%d+)(%a+)$')
 	local n = tonumber(fields[i + 1])
 	second = tonumber(second)
-	if not n or not second or second < oldest or second > now then
+	local counts = n and n >= 0 and n <= 1e9 -- inf and nan are numbers too
+	if not counts or not second or second < oldest or second > now then
 		redis.call('HDEL', KEYS[1], fields[i])
 	else
 		first = math.min(first, second)

@@ -131,6 +131,66 @@ func TestGarbageIsIgnored(t *testing.T) {
 	eventually(t, time.Second, "good words are heard after it", late.knows("next.test"))
 }
 
+// Sharing is off until the value is deleted; nothing else is.
+func TestValueOfAnotherTypeIsOnlyInTheWayOfSharing(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	s.do("set", coolKey, "nonsense")
+	m, other := joined(t, s.client()), joined(t, s.client())
+	m.refused(t, "api.test", 60)
+	if m.left("api.test") == 0 || !m.Connected() {
+		t.Errorf("got %v left and connected %v, want the member to go by itself", m.left("api.test"), m.Connected())
+	}
+	time.Sleep(100 * time.Millisecond)
+	if left := other.left("api.test"); left != 0 {
+		t.Errorf("got %v left at the other, want 0", left)
+	}
+	s.do("del", coolKey)
+	eventually(t, 10*time.Second, "the other hears it then", other.knows("api.test"))
+}
+
+// Redis reads "inf" and "nan" as numbers.
+func TestCountsThatCannotBeAreIgnored(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	client := s.client()
+	grant := func(t *testing.T, key string) int64 {
+		t.Helper()
+		answer, err := redisretry.BudgetScript.Run(t.Context(), client, []string{key}, 100, 10, 10, "0.1", 5, 0, 0, 0).Int64Slice()
+		if err != nil || len(answer) != 2 {
+			t.Fatalf("got %v, %v", answer, err)
+		}
+		return answer[0]
+	}
+	want := grant(t, "untouched")
+	for _, what := range []string{"requests", "retries", "granted", "wanted"} {
+		for _, count := range []string{"inf", "-inf", "nan", "9e300", "1000000001", "-1"} {
+			t.Run(what+" "+count, func(t *testing.T) {
+				now := client.Time(t.Context()).Val().Unix()
+				key := what + count
+				s.do("hset", key, fmt.Sprint(now-1, what), count)
+				if got := grant(t, key); got != want {
+					t.Errorf("got a grant of %d, want %d", got, want)
+				}
+			})
+		}
+	}
+}
+
+func TestAnyByteMayBeInAKey(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	m := joined(t, s.client())
+	const key = "a\x00b%d\xff"
+	announce(t, s.client(), key, time.Minute)
+	eventually(t, time.Second, "it is heard", func() bool { return m.cooldown.Left(key) > 0 })
+	late := joined(t, s.client())
+	eventually(t, time.Second, "one who comes late hears it", func() bool { return late.cooldown.Left(key) > 0 })
+	if m.cooldown.Left("a") != 0 || late.cooldown.Left("a") != 0 {
+		t.Error("got a cool-down of what is before the NUL, want none")
+	}
+}
+
 func TestManyKeysOfAStrangerLeaveRoom(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t)
