@@ -23,8 +23,14 @@ const (
 // retry waits for Redis. A grant lasts for 10 seconds; then b goes by its own
 // counts, as after Close.
 //
-// Several Budgets of one name are one budget, even in one process.
+// Several Budgets of one name are one budget, even in one process. Budget does
+// nothing after Close, or if b is nil: then there is no limit to share.
 func (f *Fleet) Budget(name string, b *restyretry.Budget) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if b == nil || f.isClosed() {
+		return
+	}
 	m := &member{fleet: f, budget: b, key: "restyretry:{" + f.name + "}:budget:" + name}
 	m.ratio, m.perSecond = b.Limits()
 	b.Report() // what was before is not the fleet's

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,8 +44,8 @@ type Fleet struct {
 	name   string
 	cool   string // both the sorted set and the channel
 
-	ctx       context.Context // until Close
-	leave     context.CancelFunc
+	ctx       context.Context    // until Close
+	leave     context.CancelFunc // with mu, so that nothing begins to run after it
 	running   sync.WaitGroup
 	connected atomic.Bool
 	behind    atomic.Bool   // the sorted set has to be read
@@ -61,15 +62,15 @@ type Fleet struct {
 // using client, and must close the fleet before it closes the client. Join returns
 // at once, even without Redis: the process then joins as soon as it can be reached.
 //
-// It is an error if client is nil, or if name is not 1 to 128 bytes of letters,
-// digits, punctuation and symbols other than braces.
+// It is an error if client is nil or a nil pointer, or if name is not 1 to 128 bytes
+// of letters, digits, punctuation and symbols other than braces.
 //
 // The fleet has a connection of its own that listens, and now and then uses one or
 // two of the client's pool. A command takes a second at most if ContextTimeoutEnabled
 // is set in the client's options, and otherwise as long as the client's own timeouts
 // allow.
 func Join(client redis.UniversalClient, name string) (*Fleet, error) {
-	if client == nil {
+	if isNil(client) {
 		return nil, errors.New("redisretry: the client is nil")
 	}
 	if !isName(name) {
@@ -89,6 +90,12 @@ func Join(client redis.UniversalClient, name string) (*Fleet, error) {
 	return f, nil
 }
 
+// isNil reports whether client is nil, or a nil pointer: to call that panics.
+func isNil(client redis.UniversalClient) bool {
+	v := reflect.ValueOf(client)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
 func isName(name string) bool {
 	return name != "" && len(name) <= nameLongest && !strings.ContainsFunc(name, func(r rune) bool {
 		return r == '{' || r == '}' || r == unicode.ReplacementChar || r == ' ' || !unicode.IsPrint(r)
@@ -101,15 +108,20 @@ func isName(name string) bool {
 // Several Cooldowns of a fleet, in one process or in many, are one: what one of
 // them is told, all of them hear, and a key means the same in each. To keep two
 // apart, let their Key functions return different keys, or join two fleets.
+//
+// Cooldown does nothing after Close, or if c is nil.
 func (f *Fleet) Cooldown(c *restyretry.Cooldown) {
-	c.Share(func(key string, d time.Duration) { f.tell(c, key, d) })
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c == nil || f.isClosed() {
+		return
+	}
+	c.Share(func(key string, d time.Duration) { f.tell(c, key, d) })
 	f.cooldowns = append(f.cooldowns, c)
-	f.mu.Unlock()
 	f.catchUpSoon()
 }
 
-// Connected reports whether this process hears the others. It is for metrics:
+// Connected reports whether this process listens to the others. It is for metrics:
 // nothing has to wait for it.
 func (f *Fleet) Connected() bool { return f.connected.Load() }
 
@@ -118,7 +130,9 @@ func (f *Fleet) Connected() bool { return f.connected.Load() }
 // most a second; if Redis does not answer they end later, by the client's own
 // timeouts. Further calls do nothing.
 func (f *Fleet) Close() {
+	f.mu.Lock()
 	f.leave()
+	f.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {
 		f.running.Wait()
@@ -130,9 +144,11 @@ func (f *Fleet) Close() {
 	}
 }
 
+func (f *Fleet) isClosed() bool { return f.ctx.Err() != nil }
+
 // warn logs that Redis cannot be used, once a minute. The reason is err.
 func (f *Fleet) warn(err error) {
-	if f.ctx.Err() != nil || !f.mayWarn(time.Now()) {
+	if f.isClosed() || !f.mayWarn(time.Now()) {
 		return
 	}
 	slog.Default().Warn("restyretry: the fleet has no Redis, this process goes by itself",

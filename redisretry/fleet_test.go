@@ -126,6 +126,8 @@ func TestJoinRefuses(t *testing.T) {
 		name   string
 	}{
 		{"no client", nil, name},
+		{"no client of a kind", (*redis.Client)(nil), name},
+		{"no cluster", (*redis.ClusterClient)(nil), name},
 		{"no name", client, ""},
 		{"a brace", client, "a{b"},
 		{"the other brace", client, "a}b"},
@@ -281,6 +283,58 @@ func TestCloseDoesNotWaitForRedis(t *testing.T) {
 	}
 	s.signal(syscall.SIGCONT)
 	eventually(t, 10*time.Second, "the goroutines are gone", func() bool { return goroutines() == 0 })
+}
+
+func TestCloseIsSafeBesideAllElse(t *testing.T) {
+	client := startRedis(t).client()
+	for range 100 {
+		fleet, err := redisretry.Join(client, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(fleet.Close)
+		for range 20 {
+			all.Go(func() { fleet.Budget("payments", restyretry.NewBudget(0.1, 1)) })
+			all.Go(func() { fleet.Cooldown(new(restyretry.Cooldown)) })
+		}
+		all.Go(fleet.Close)
+		all.Wait()
+	}
+	eventually(t, 5*time.Second, "the goroutines are gone", func() bool { return goroutines() == 0 })
+}
+
+func TestNothingJoinsAfterClose(t *testing.T) {
+	s := startRedis(t)
+	m, other := joined(t, s.client()), joined(t, s.client())
+	closed, err := redisretry.Join(s.client(), "payments")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	closed.Cooldown(m.cooldown)
+	m.refused(t, "api.test", 60)
+	eventually(t, time.Second, "it is heard in its own fleet", other.knows("api.test"))
+
+	b := restyretry.NewBudget(0.1, 1)
+	b.Request(time.Now())
+	before := goroutines()
+	closed.Budget("payments", b)
+	if got := goroutines(); got != before {
+		t.Errorf("got %d goroutines, want %d", got, before)
+	}
+	if requests, _, _ := b.Report(); requests != 1 {
+		t.Errorf("got a report of %d requests, want the 1 that nobody has asked for", requests)
+	}
+}
+
+func TestNilIsNoBudgetAndNoCooldown(t *testing.T) {
+	s := startRedis(t)
+	m, other := joined(t, s.client()), joined(t, s.client())
+	m.Budget("payments", nil)
+	m.Cooldown(nil)
+	other.refused(t, "api.test", 60)
+	eventually(t, time.Second, "it hears the others all the same", m.knows("api.test"))
 }
 
 // goroutines counts those in which this module runs.
