@@ -3,6 +3,7 @@ package redisretry
 import (
 	"cmp"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/restyretry/restyretry"
@@ -24,13 +25,30 @@ type wait struct {
 	sent     bool
 }
 
-// tell notes a wait for talk, and never blocks.
+// tell takes in a wait that a server has asked of c: the other Cooldowns of this
+// process hold it at once, and talk tells the other processes. It never blocks.
 func (f *Fleet) tell(c *restyretry.Cooldown, key string, d time.Duration) {
+	if f.isClosed() {
+		return
+	}
+	f.hold(key, d, c)
 	now := time.Now()
 	f.mu.Lock()
 	f.waits.add(key, wait{cooldown: c, ends: now.Add(d)}, now)
 	f.mu.Unlock()
 	signal(f.wake)
+}
+
+// hold has all Cooldowns hold key, but for the one that knows.
+func (f *Fleet) hold(key string, d time.Duration, knows *restyretry.Cooldown) {
+	f.mu.Lock()
+	cooldowns := slices.Clone(f.cooldowns)
+	f.mu.Unlock()
+	for _, c := range cooldowns {
+		if c != knows {
+			c.Hold(key, d)
+		}
+	}
 }
 
 // signal never blocks: c has room for one, and one is enough.
@@ -120,14 +138,21 @@ func (f *Fleet) repeat() {
 	}
 }
 
-// add puts w in the place of an earlier wait for the same key. Where there are
-// too many, one that is over or has been sent makes room; if there is none, w is
-// dropped.
+// left is how long w still holds, 0 or less if it is over or was ended by a Hold of 0.
+func (w wait) left(key string, now time.Time) time.Duration {
+	return min(w.ends.Sub(now), w.cooldown.Left(key))
+}
+
+// add puts w in the place of an earlier wait for the same key, unless that holds
+// for longer. Where there are too many, one that is over or has been sent makes
+// room; if there is none, w is dropped.
 func (ws waits) add(key string, w wait, now time.Time) {
-	if _, known := ws[key]; !known && len(ws) >= waitsMost && !ws.makeRoom(now) {
-		return
+	earlier, known := ws[key]
+	switch {
+	case known && earlier.left(key, now) >= w.left(key, now):
+	case known || len(ws) < waitsMost || ws.makeRoom(now):
+		ws[key] = w
 	}
-	ws[key] = w
 }
 
 func (ws waits) makeRoom(now time.Time) bool {
@@ -141,10 +166,10 @@ func (ws waits) makeRoom(now time.Time) bool {
 }
 
 // next returns a wait that has not been sent, and how long it still holds; 0 if
-// there is none. It forgets what is over, or was ended by a Hold of 0.
+// there is none. It forgets what is over.
 func (ws waits) next(now time.Time) (string, wait, time.Duration) {
 	for key, w := range ws {
-		d := min(w.ends.Sub(now), w.cooldown.Left(key))
+		d := w.left(key, now)
 		switch {
 		case d < time.Millisecond:
 			delete(ws, key)

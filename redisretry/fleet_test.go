@@ -206,6 +206,26 @@ func TestSeveralCooldownsAreOne(t *testing.T) {
 	eventually(t, time.Second, "the other process hears", other.knows("api.test"))
 }
 
+// What a Cooldown was told, the others of its process know at once, and whether or
+// not Redis is there.
+func TestCooldownsOfAProcessNeedNoRedisBetweenThem(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer client.Close()
+	m := join(t, client, limiting)
+	beside := new(restyretry.Cooldown)
+	m.Cooldown(beside)
+	m.refused(t, "api.test", 60)
+	if left := beside.Left("http://api.test"); left < 58*time.Second || left > time.Minute {
+		t.Errorf("got %v left beside it, want 58 to 60 s", left)
+	}
+	m.Close()
+	m.refused(t, "next.test", 60)
+	if left := beside.Left("http://next.test"); left != 0 {
+		t.Errorf("got %v left beside it after Close, want 0: each goes on by itself", left)
+	}
+}
+
 func TestFleetsAreApart(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t)

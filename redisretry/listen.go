@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,15 +77,8 @@ func (f *Fleet) receive(received any) {
 
 // hear does as a message says, if it is one.
 func (f *Fleet) hear(message string) {
-	key, d, ok := parse(message)
-	if !ok {
-		return
-	}
-	f.mu.Lock()
-	cooldowns := slices.Clone(f.cooldowns)
-	f.mu.Unlock()
-	for _, c := range cooldowns {
-		c.Hold(key, d)
+	if key, d, ok := parse(message); ok {
+		f.hold(key, d, nil)
 	}
 }
 

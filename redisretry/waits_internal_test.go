@@ -44,6 +44,22 @@ func TestNewerWaitIsSentToo(t *testing.T) {
 	})
 }
 
+func TestShorterWaitDoesNotReplaceALongerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ws, c := waits{}, new(restyretry.Cooldown)
+		add(ws, c, "a", time.Minute)
+		add(ws, &restyretry.Cooldown{Max: 8 * time.Second}, "a", 8*time.Second)
+		if key, _, d := ws.next(time.Now()); d != time.Minute {
+			t.Errorf("got %q for %v, want a for 1m", key, d)
+		}
+		c.Hold("a", 0)
+		add(ws, c, "a", 8*time.Second)
+		if key, _, d := ws.next(time.Now()); d != 8*time.Second {
+			t.Errorf("got %q for %v, want a for 8s: the longer one was ended", key, d)
+		}
+	})
+}
+
 func TestWaitsAreForgottenWhenTheyAreOver(t *testing.T) {
 	for name, end := range map[string]func(*restyretry.Cooldown){
 		"by time":      func(*restyretry.Cooldown) { time.Sleep(time.Minute) },
