@@ -57,10 +57,14 @@ type Options struct {
 // An attempt is a client span from right before it is sent until its response
 // has been read (or its header, with SetDoNotParseResponse), so neither the
 // wait nor a rate limiter is inside. The span is a child of the one in the
-// context of the request. Redirects that net/http follows belong to the attempt; they do not count in
-// http.request.resend_count. The end of a request that no attempt can show (it
-// was cancelled during a wait, or the next attempt could not be sent) is an
-// event of the caller's span.
+// context of the request. Redirects that net/http follows belong to the attempt;
+// they do not count in http.request.resend_count. The end of a request that no
+// attempt can show (it was cancelled during a wait, or the next attempt could not
+// be sent) is an event of the caller's span.
+//
+// What is refused after its span has begun (a PreRequest that wraps this one fails,
+// or a request with credentials would go from https to http) has a span with the
+// reason "not-sent", and counts in no metric as sent.
 //
 // The error says that one of opts or of its providers is nil, or is the meter
 // provider's.
@@ -162,8 +166,8 @@ func (t *telemetry) begin(hr *http.Request) {
 	*hr = *hr.WithContext(context.WithValue(ctx, attemptKey{}, &attempt{raw: hr, span: span}))
 }
 
-// openSpan returns the attempt whose span is still open, or nil: it was not
-// sent, or it has been dealt with before the wait.
+// openSpan returns the attempt whose span is still open, or nil: it was refused
+// before it had one, or it has been dealt with before the wait.
 func openSpan(a restyretry.Attempt) *attempt {
 	hr := a.Request.RawRequest
 	if hr == nil {
@@ -173,6 +177,12 @@ func openSpan(a restyretry.Attempt) *attempt {
 		return s
 	}
 	return nil
+}
+
+// wasSent reports whether an attempt was sent. One that has no response was not,
+// whether it has a span or not, unless it may have been what panicked.
+func wasSent(a restyretry.Attempt, s *attempt) bool {
+	return a.Response != nil || s != nil && a.Reason == restyretry.ReasonPanic
 }
 
 // onRetry ends the attempt before its wait, and counts the retry.
@@ -191,13 +201,14 @@ func (t *telemetry) onRetry(a restyretry.Attempt) {
 // onDone ends the last attempt and counts the request.
 func (t *telemetry) onDone(a restyretry.Attempt) {
 	ctx := a.Request.Context()
-	sent := a.Number
-	if s := openSpan(a); s != nil {
+	s, sent := openSpan(a), a.Number
+	if !wasSent(a, s) {
+		sent--
+	}
+	if s != nil {
 		t.end(s, a)
-	} else {
-		if a.Response == nil {
-			sent--
-		}
+	}
+	if s == nil || sent < a.Number {
 		trace.SpanFromContext(ctx).AddEvent("restyretry.end",
 			trace.WithAttributes(reasonKey.String(string(a.Reason)), attemptsKey.Int(sent)))
 	}
@@ -210,7 +221,8 @@ func (t *telemetry) onDone(a restyretry.Attempt) {
 }
 
 // recordHolds goes through all attempts at the end, since that of OnDone may be
-// one that OnRetry has had.
+// one that OnRetry has had. A hold in which the request ended is in none of them,
+// but for that of the first.
 func (t *telemetry) recordHolds(r *resty.Request) {
 	for _, a := range restyretry.History(r) {
 		if a.Held > 0 {
@@ -220,7 +232,7 @@ func (t *telemetry) recordHolds(r *resty.Request) {
 }
 
 // end closes the span of an attempt at the moment when the attempt ended, and
-// records how long that took.
+// records how long that took if it was sent.
 func (t *telemetry) end(s *attempt, a restyretry.Attempt) {
 	s.ended = true
 	outcome := responseAttributes(a)
@@ -229,6 +241,9 @@ func (t *telemetry) end(s *attempt, a restyretry.Attempt) {
 	s.span.SetStatus(spanStatus(a))
 	s.span.End(trace.WithTimestamp(a.Start.Add(a.Took)))
 
+	if !wasSent(a, s) {
+		return
+	}
 	address, port := server(s.raw.URL)
 	t.duration.Record(s.raw.Context(), a.Took.Seconds(),
 		httpconv.RequestMethodAttr(knownMethod(a.Method)), address, port, outcome...)

@@ -240,6 +240,30 @@ var fates = []fate{
 `,
 	},
 	{
+		name: "refused at the last moment", answers: []any{503}, client: func(c *resty.Client) {
+			c.OnBeforeRequest(func(_ *resty.Client, r *resty.Request) error {
+				if r.Attempt == 2 {
+					r.URL = "http://api.test"
+				}
+				return nil
+			}).SetAuthToken("secret")
+		},
+		trace: `
+			caller internal 0s-1.1s {}
+			  * restyretry.end 1.1s {restyretry.attempts=1,restyretry.reason=not-sent}
+			  GET client 0s-100ms Error {error.type=503,http.request.method=GET,http.response.status_code=503,network.protocol.version=2,restyretry.reason=status,TARGET}
+			    * restyretry.wait 100ms {restyretry.reason=status,restyretry.wait=1}
+			  GET client 1.1s-1.1s Error "restyretry: a request with credentials would be moved from https to http://api.test" {error.type=*errors.errorString,http.request.method=GET,http.request.resend_count=1,restyretry.reason=not-sent,server.address=api.test,server.port=80,url.full=http://api.test}
+`,
+		metrics: `
+			http.client.request.duration{error.type=503,http.request.method=GET,http.response.status_code=503,network.protocol.version=2,server.address=api.test,server.port=443} 1: 0.1 s
+			restyretry.giveups{http.request.method=GET,restyretry.reason=not-sent} 1 {request}
+			restyretry.request.attempts{http.request.method=GET,restyretry.reason=not-sent} 1: 1 {attempt}
+			restyretry.retries{http.request.method=GET,restyretry.reason=status} 1 {retry}
+			restyretry.retry.wait{http.request.method=GET,restyretry.reason=status} 1: 1 s
+`,
+	},
+	{
 		name: "stopped", answers: []any{503}, option: func(o *restyretry.Options) {
 			o.Hooks = append(o.Hooks, restyretry.Hooks{OnAttempt: func(a restyretry.Attempt) error {
 				if a.Number == 2 {

@@ -144,6 +144,31 @@ func TestPreRequestIsChained(t *testing.T) {
 	}
 }
 
+// Its span has begun, and has to end.
+func TestLaterPreRequestRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		sign := func(o *restyretry.Options) {
+			before := o.PreRequest
+			o.PreRequest = func(c *resty.Client, hr *http.Request) error { return errors.Join(before(c, hr), errTest) }
+		}
+		_, err := install(t, answering(200), r.option(t), sign).R().Get(testURL)
+		if !errors.Is(err, errTest) {
+			t.Errorf("got the error %v, want %v", err, errTest)
+		}
+		if got, want := r.trace(), "restyretry.reason=not-sent"; strings.Count(got, "\n") != 1 || !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwant one span with %s", got, want)
+		}
+		want := trim(`
+			restyretry.giveups{http.request.method=GET,restyretry.reason=not-sent} 1 {request}
+			restyretry.request.attempts{http.request.method=GET,restyretry.reason=not-sent} 1: 0 {attempt}
+`)
+		if got := r.metrics(t); got != want {
+			t.Errorf("got the metrics\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
 // A token that a transport fetches through the same client, in the context of
 // the request that needs it, may fail before it is sent.
 func TestRequestWithinARequest(t *testing.T) {
