@@ -40,9 +40,14 @@ func began(r Request) time.Time {
 	return first.Start.Add(-bounded(first.Held))
 }
 
+// length is how long the request lasted. It may have ended after all that is drawn
+// of it: of an attempt that was held back in vain nothing is known.
 func length(r Request) (d time.Duration) {
 	for i := range r.Attempts {
 		d = max(d, spansOf(r, i).wait.to)
+	}
+	if last := len(r.Attempts) - 1; last >= 0 && kindOf(r, last) == kindEnd && !r.Ended.IsZero() {
+		d = max(d, bounded(r.Ended.Sub(began(r))))
 	}
 	return d
 }
@@ -76,7 +81,7 @@ func bars(r Request, i int, s scale) []bar {
 	}
 	drawn = append(drawn, s.bar("attempt", kind, parts.attempt))
 	if kind == kindEnd {
-		drawn = append(drawn, s.bar("post", "", span{parts.wait.to, parts.wait.to}))
+		drawn = append(drawn, s.bar("post", "", span{length(r), length(r)}))
 	}
 	return drawn
 }

@@ -40,15 +40,20 @@ type Request struct {
 	Attempts []restyretry.Attempt
 	// Deadline is that of the caller's context. Default zero: it had none.
 	Deadline time.Time
-	// Ended is when the request ended. A wait that was broken off is drawn up to
-	// here. Default zero: such a wait is drawn in full.
+	// Ended is when the request ended. One that did not succeed lasts up to here:
+	// its last wait may have been broken off, or the next attempt held back in vain.
+	// Default zero: it lasts until its last wait is over.
 	Ended time.Time
 }
 
-// Of returns what the page shows of a request that has just ended. Its attempts
-// have no Request, and their responses have nothing but the status and the header
-// fields that ask for a wait, so it may be kept for long and has no cookies in it.
+// Of returns what the page shows of a request that has just ended: Ended is now. Its
+// attempts have no Request, and their responses have nothing but the status and the
+// header fields that say for how long to wait, so it may be kept for long and has no
+// cookies in it. Of nil is an empty Request.
 func Of(r *resty.Request) Request {
+	if r == nil {
+		return Request{}
+	}
 	shown, _ := r.Context().Value(nameKey{}).(Request)
 	shown.Attempts = restyretry.History(r)
 	for i, a := range shown.Attempts {
@@ -64,15 +69,21 @@ func shownOf(r *resty.Response) *resty.Response {
 	if r == nil || r.RawResponse == nil {
 		return nil
 	}
-	header := make(http.Header)
-	for _, name := range waitFields {
-		if value := r.Header().Get(name); value != "" {
-			header.Set(name, value)
+	return &resty.Response{RawResponse: &http.Response{
+		Status: r.RawResponse.Status, StatusCode: r.RawResponse.StatusCode,
+		Header: only(r.Header(), slices.Concat(waitFields, aboutWaits)...),
+	}}
+}
+
+// only returns the first line of those fields.
+func only(h http.Header, names ...string) http.Header {
+	kept := make(http.Header)
+	for _, name := range names {
+		if value := h.Get(name); value != "" {
+			kept.Set(name, value)
 		}
 	}
-	return &resty.Response{RawResponse: &http.Response{
-		Status: r.RawResponse.Status, StatusCode: r.RawResponse.StatusCode, Header: header,
-	}}
+	return kept
 }
 
 type nameKey struct{}

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +63,21 @@ var stories = []struct {
 		says:    []string{"Retry-After: 1<", "waited 1.00\u00a0s, as the server asked", `class="bar wait asked"`},
 	},
 	{
+		name: "a wait of the server's, by a limit", method: "GET",
+		answers: []answer{{status: 429, header: http.Header{"Ratelimit": {`"hour";r=0;t=2`}}}, {status: 200}},
+		options: func(o *restyretry.Options) { o.Rand = func() float64 { return 0 } },
+		says:    []string{`RateLimit: "hour";r=0;t=2<`, "waited 2.00\u00a0s, as the server asked", `class="bar wait asked"`},
+	},
+	{
+		name: "a wait of the server's, by a clock that is an hour behind", method: "GET",
+		answers: []answer{{status: 503, header: http.Header{
+			"Date":        {"Fri, 31 Dec 1999 23:00:00 GMT"},
+			"Retry-After": {"Fri, 31 Dec 1999 23:00:30 GMT"},
+		}}, {status: 200}},
+		options: func(o *restyretry.Options) { o.Rand = func() float64 { return 0 } },
+		says:    []string{"Retry-After: Fri, 31 Dec 1999 23:00:30 GMT<", "waited 30.00\u00a0s, as the server asked", `class="bar wait asked"`},
+	},
+	{
 		name: "an attempt cut off", method: "GET",
 		answers: []answer{{status: 200, takes: time.Minute}, {status: 200}},
 		options: func(o *restyretry.Options) { o.AttemptTimeout = 250 * time.Millisecond },
@@ -103,6 +120,20 @@ var stories = []struct {
 			o.Rand = func() float64 { return 0 }
 		},
 		says: []string{`class="bar wait held"`, ", held back for 3.", `aria-label="held back from 0` + "\u00a0ms, attempt 1 from 3."},
+	},
+	{
+		name: "held back before a retry, and cancelled", method: "GET",
+		answers: []answer{{status: 503}},
+		options: func(o *restyretry.Options) {
+			cooldown := new(restyretry.Cooldown)
+			o.Cooldown, o.Wait = cooldown, restyretry.Constant(100*time.Millisecond)
+			o.Hooks = append(o.Hooks, restyretry.Hooks{OnRetry: func(a restyretry.Attempt) {
+				cooldown.Hold("http://api.test", 30*time.Second)
+				cancel := a.Request.Context().Value(cancelKey{}).(context.CancelFunc)
+				time.AfterFunc(20*time.Second, cancel)
+			}})
+		},
+		says: []string{" · 20.04\u00a0s</p>", "<b>waited 100\u00a0ms, then gave up</b>", "wait until 140\u00a0ms, gave up at 20.04\u00a0s"},
 	},
 	{
 		name: "not sent", method: "GET", limit: time.Second,
@@ -161,6 +192,7 @@ func newClient(t *testing.T, answers []answer, opts ...func(*restyretry.Options)
 // An answer is what a server says, after a while.
 type answer struct {
 	status     int
+	header     http.Header
 	retryAfter string
 	takes      time.Duration // 0: 40 ms
 	err        string        // in place of an answer
@@ -176,6 +208,7 @@ func (a answer) to(r *http.Request) (*http.Response, error) {
 		return nil, errors.New(a.err)
 	}
 	header := http.Header{"Set-Cookie": {"session=secret"}}
+	maps.Copy(header, a.header)
 	if a.retryAfter != "" {
 		header.Set("Retry-After", a.retryAfter)
 	}
@@ -241,7 +274,7 @@ func TestRequestIsKeptWithoutItsBodiesAndOtherFields(t *testing.T) {
 				continue
 			}
 			for name := range a.Response.Header() {
-				if !strings.Contains(name, "Retry-After") {
+				if !slices.Contains([]string{"Retry-After", "Ratelimit", "Date"}, name) {
 					t.Errorf("%s: got attempt %d with the field %s", r.Name, a.Number, name)
 				}
 			}
@@ -300,6 +333,23 @@ func TestRequestWithoutAName(t *testing.T) {
 	for _, want := range []string{">GET /users</h3>", "succeeded with attempt 1", "no response recorded", ">A request without a name</h3>", "was not recorded"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("got no %q", want)
+		}
+	}
+}
+
+func TestOfNothingIsNothing(t *testing.T) {
+	if got := timeline.Of(nil); len(got.Attempts) != 0 || !got.Ended.IsZero() {
+		t.Errorf("got %v, want an empty Request", got)
+	}
+}
+
+func TestStatusOfATransportThatGivesItsCodeAlone(t *testing.T) {
+	for code, want := range map[int]string{503: "503 Service Unavailable", 599: "599"} {
+		page := pageOf(t, []timeline.Request{{Attempts: []restyretry.Attempt{
+			{Response: &resty.Response{RawResponse: &http.Response{StatusCode: code}}},
+		}}})
+		if want = `<p class="text outcome">` + want + "</p>"; !strings.Contains(page, want) {
+			t.Errorf("got no %s in\n%s", want, page)
 		}
 	}
 }

@@ -1,16 +1,19 @@
 package timeline
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
+	"github.com/go-resty/resty/v2"
 	"github.com/restyretry/restyretry"
+	"github.com/restyretry/restyretry/internal/serverwait"
 )
 
 // whyAgain and whyEnd explain the reasons. A reason that is not in them is
@@ -54,8 +57,10 @@ func then(r Request, i int) string {
 	switch {
 	case kindOf(r, i) == kindOK:
 		return "done"
-	case kindOf(r, i) == kindEnd && a.Wait > 0:
+	case kindOf(r, i) == kindEnd && wait.to-wait.from < bounded(a.Wait):
 		return fmt.Sprintf("broken off %s into a wait of %s", short(wait.to-wait.from), short(a.Wait))
+	case kindOf(r, i) == kindEnd && a.Wait > 0:
+		return fmt.Sprintf("waited %s, then gave up", short(a.Wait))
 	case kindOf(r, i) == kindEnd:
 		return "gave up"
 	case obeyed(a):
@@ -73,31 +78,40 @@ func outcome(a restyretry.Attempt) string {
 	case a.Err != nil:
 		return clean(a.Err.Error())
 	case a.StatusCode() != 0:
-		return clean(a.Response.Status())
+		return clean(status(a.Response))
 	default:
 		return "no response recorded"
 	}
 }
 
-// waitFields are the header fields by which servers ask for a wait.
-var waitFields = []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms", "Retry-After"}
+// status is the line of a response, or what belongs to its code where the transport
+// gives no more.
+func status(r *resty.Response) string {
+	code := r.StatusCode()
+	return cmp.Or(r.Status(), strings.TrimSpace(fmt.Sprint(code, " ", http.StatusText(code))))
+}
+
+// Header fields by which servers ask for a wait, the first one first, and those that
+// say how such a field is meant: see the package serverwait.
+var (
+	waitFields = []string{
+		"Retry-After-Ms", "X-Ms-Retry-After-Ms", "Retry-After",
+		"RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset", "RateLimit",
+	}
+	aboutWaits = []string{"Date", "RateLimit-Remaining", "X-RateLimit-Remaining", "X-Rate-Limit-Remaining"}
+)
 
 // serverWait returns the header field by which the server asked for a wait,
-// and the wait. The package understands more fields than these.
+// and the wait.
 func serverWait(a restyretry.Attempt) (field string, wait time.Duration) {
-	if a.Response == nil || a.Response.IsSuccess() {
+	if a.Response == nil {
 		return "", 0
 	}
+	header, ended := a.Response.Header(), a.Start.Add(a.Took)
 	for _, name := range waitFields {
-		value, unit := a.Response.Header().Get(name), time.Millisecond
-		if name == "Retry-After" {
-			unit = time.Second
-		}
-		if n, err := strconv.ParseInt(value, 10, 32); err == nil && n > 0 {
-			return name + ": " + value, time.Duration(n) * unit
-		}
-		if date, err := http.ParseTime(value); err == nil && unit == time.Second {
-			return name + ": " + value, date.Sub(a.Start.Add(a.Took))
+		alone := only(header, append(slices.Clone(aboutWaits), name)...)
+		if wait := serverwait.Wait(a.StatusCode(), alone, ended); wait > 0 {
+			return name + ": " + header.Get(name), wait
 		}
 	}
 	return "", 0
@@ -107,8 +121,9 @@ func serverWait(a restyretry.Attempt) (field string, wait time.Duration) {
 // asked for: the package adds up to a tenth, at most a second.
 func obeyed(a restyretry.Attempt) bool {
 	_, asked := serverWait(a)
-	const clock = 50 * time.Millisecond // a date is compared a little later
-	return asked > 0 && a.Wait >= asked-clock && a.Wait <= asked+min(asked/10, time.Second)
+	const clock = 50 * time.Millisecond // a date may be compared a little later
+	added := max(a.Wait, 0) - asked
+	return asked > 0 && added >= -clock && added <= min(asked/10, time.Second)
 }
 
 // held is how long an attempt was held back, or "".
@@ -128,6 +143,9 @@ func inWords(r Request, i int) string {
 	}
 	if !s.wait.isEmpty() {
 		text += fmt.Sprintf(", wait until %s", short(s.wait.to))
+	}
+	if kindOf(r, i) == kindEnd {
+		text += fmt.Sprintf(", gave up at %s", short(length(r)))
 	}
 	return text
 }
