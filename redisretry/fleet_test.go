@@ -340,8 +340,8 @@ func TestNothingJoinsAfterClose(t *testing.T) {
 	b.Request(time.Now())
 	before := goroutines()
 	closed.Budget("payments", b)
-	if got := goroutines(); got != before {
-		t.Errorf("got %d goroutines, want %d", got, before)
+	if got := goroutines(); got > before {
+		t.Errorf("got %d goroutines, want no more than the %d before", got, before)
 	}
 	if requests, _, _ := b.Report(); requests != 1 {
 		t.Errorf("got a report of %d requests, want the 1 that nobody has asked for", requests)
