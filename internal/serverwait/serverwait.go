@@ -23,13 +23,14 @@ const Forever = time.Duration(math.MaxInt64)
 //  2. Retry-After (RFC 9110, section 10.2.3): seconds, or a date
 //  3. RateLimit-Reset (draft-ietf-httpapi-ratelimit-headers-06),
 //     X-RateLimit-Reset and X-Rate-Limit-Reset: seconds from now or, from
-//     1,000,000,000 on, since 1970
+//     1,000,000,000 on, since 1970, or, from 100,000,000,000 on, milliseconds
+//     since 1970
 //  4. RateLimit (draft-ietf-httpapi-ratelimit-headers-10)
 //
 // Many servers send fields of 3 and 4 with every response. They count on a 429, and
 // on a 503 unless that says that some quota remains: such a 503 has another reason.
 //
-// Dates and seconds since 1970 are counted from the Date of the response (RFC
+// Dates and times since 1970 are counted from the Date of the response (RFC
 // 9110, section 6.6.1), whatever the client's clock says, and from now if there
 // is none.
 func Wait(status int, h http.Header, now time.Time) time.Duration {
@@ -72,13 +73,20 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // September 2001), and not for seconds from now (it would be 31 years).
 const epochFrom = 1_000_000_000
 
+// epochMilliFrom is the least number that is taken for milliseconds since 1970, which
+// Rocket.Chat sends (it is in March 1973), and not for seconds (the year 5138).
+const epochMilliFrom = 100_000_000_000
+
 // quotaReset reads the fields of 3 of [Wait], which say when a quota is renewed: some
 // servers give seconds from now, others a point in time.
 func quotaReset(h http.Header, now time.Time) time.Duration {
 	for _, name := range [...]string{"Ratelimit-Reset", "X-Ratelimit-Reset", "X-Rate-Limit-Reset"} {
 		n := digits(lineOf(h, name))
 		wait := times(n, time.Second)
-		if n >= epochFrom && wait < Forever {
+		switch {
+		case n >= epochMilliFrom:
+			wait = until(time.UnixMilli(n), h, now)
+		case n >= epochFrom:
 			wait = until(time.Unix(n, 0), h, now)
 		}
 		if wait > 0 {
