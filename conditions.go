@@ -146,7 +146,11 @@ func (p *policy) afterServer(o *outcome, why Reason, asked time.Duration) verdic
 	if asked > min(p.MaxServerWait, serverwait.Forever-time.Second) {
 		return p.refuse(o, ReasonServerWait)
 	}
-	return p.after(o, why, asked+between(o.Attempt, 0, min(asked/10, time.Second)))
+	spread := min(asked/10, time.Second)
+	if p.Cooldown != nil { // all that are told so come back like those that it holds back
+		spread = spreadOf(asked)
+	}
+	return p.after(o, why, asked+between(o.Attempt, 0, spread))
 }
 
 // afterEither is the verdict if only OnAttempt can tell where the next attempt goes.

@@ -21,9 +21,13 @@ import (
 // its deadline, MaxElapsed or MaxServerWait, ends at once: with a [*CooldownError] if
 // nothing was sent yet, otherwise with the response or error of its last attempt.
 //
-// The first request to leave is a probe: the others wait until it has ended, but
-// not longer than 5 seconds each time. With [URLs], [BaseURLs] and [Rotate],
-// hosts that cool down or cannot be reached are passed over.
+// The first request to leave is a probe: the others wait until it has ended. If that
+// takes longer than the wait itself, or 5 seconds, another probe follows it, and so on.
+// With [URLs], [BaseURLs] and [Rotate], hosts that cool down or cannot be reached are
+// passed over.
+//
+// A Cooldown remembers 1,024 hosts. If this process is told of more, it forgets those
+// that it has only heard of from others, and then those that end first.
 //
 // The zero value is ready to use. Set one on all clients that speak to the same
 // servers. It is safe for concurrent use. It must not be copied, and its fields
@@ -31,9 +35,10 @@ import (
 type Cooldown struct {
 	// Key returns the key of a request: requests with the same key share a
 	// cool-down, those with "" share none. u is where the attempt goes, without user
-	// information and with its path parameters filled in. Default nil: scheme, host
-	// and port in lower case, without the scheme's default port. Servers that limit
-	// by token or by route need a Key. It must contain no secret, because it is
+	// information and with its path and query parameters; what a middleware registered
+	// after Install makes of it is not known yet. Default nil: scheme, host and port in
+	// lower case, without the scheme's default port. Servers that limit by token or by
+	// route need a Key. Whether a host of a list is down does not depend on it. It must contain no secret, because it is
 	// logged, and passed to the function of [Cooldown.Share] if it has no more than
 	// 256 bytes. Like OnAttempt, Key must not register callbacks on the client.
 	Key func(u *url.URL, r *resty.Request) string
@@ -60,13 +65,14 @@ type CooldownError struct {
 }
 
 func (e *CooldownError) Error() string {
-	return fmt.Sprintf("restyretry: not sent: %q cools down for another %v", e.Key, e.Left.Round(time.Millisecond))
+	return fmt.Sprintf("restyretry: not sent: %q cools down for another %v, longer than MaxServerWait, MaxElapsed or the deadline allows",
+		e.Key, e.Left.Round(time.Millisecond))
 }
 
 const (
 	cooldownMax    = 5 * time.Minute
 	cooldownSpread = 30 * time.Second // at most, for the waiters of one host to leave
-	cooldownProbe  = 5 * time.Second  // for which a probe keeps the others waiting
+	cooldownProbe  = 5 * time.Second  // at most, for which a probe keeps the others waiting
 	cooldownHosts  = 1024             // entries at most
 	cooldownShared = 256              // bytes of a key that is shared
 )
@@ -75,6 +81,7 @@ const (
 // until it is known what a probe finds, and so that words from other processes
 // cannot begin the next cool-down before this process has had time to ask.
 type cooling struct {
+	own     bool          // a server has told this process so
 	since   time.Time     // the last moment when this process was free to ask
 	last    time.Time     // the latest end, Max after that
 	ends    time.Time     // no attempt before
@@ -93,13 +100,14 @@ type pass struct {
 	start    time.Time
 }
 
-// Hold makes key cool down for d, as told by another process. It does not shorten a
+// Hold makes key cool down for d, as told by another process. The key is one that Key
+// returns: without a Key, such as "https://api.example.com". Hold does not shorten a
 // cool-down, but a d of 0 or less ends it. It is cut to Max, counted from when this
 // process could last ask the host itself: others can slow this process, but not
 // silence it.
 func (c *Cooldown) Hold(key string, d time.Duration) {
 	switch {
-	case key == "":
+	case c == nil || key == "":
 	case d > 0:
 		c.extend(key, d, false)
 	default:
@@ -124,7 +132,8 @@ func (c *Cooldown) Left(key string) time.Duration {
 // Share makes c call tell with every wait that a server asks this process for, cut
 // to Max. A wait that others know already, give or take a tenth and at most a
 // second, is left out, and so are those that came by [Cooldown.Hold]. tell must not
-// block, and may be called concurrently. Call Share before the first use of c.
+// block, and may be called concurrently. Call Share before the first use of c. There
+// is one tell: a second call replaces it.
 func (c *Cooldown) Share(tell func(key string, d time.Duration)) { c.tell = tell }
 
 // idle reports whether nothing cools down and nothing is down. An attempt then
@@ -224,10 +233,11 @@ type waiter struct {
 	limit    time.Duration
 	deadline time.Time
 
-	ends   time.Time     // the end of the cool-down after which it has its place
-	place  time.Time     // it does not go before
-	spread time.Duration // for its next place, if it is drawn anew
-	queued time.Time     // since when it waits for a probe; zero if it does not
+	ends    time.Time     // the end of the cool-down after which it has its place
+	place   time.Time     // it does not go before
+	bunched bool          // all others may have the same place
+	spread  time.Duration // for its next place, if it is drawn anew
+	queued  time.Time     // since when it waits for a probe; zero if it does not
 
 	host  *cooling  // what it waits for, nil for its place alone
 	until time.Time // when it looks again
@@ -267,7 +277,7 @@ func (c *Cooldown) admit(w *waiter) (p *pass, done bool, err error) {
 	case w.early(h, now):
 	case h == nil:
 		return nil, true, nil
-	case h.probe == nil || now.Sub(h.probe.start) >= cooldownProbe:
+	case !h.isProbed(now):
 		h.probe = &pass{cooldown: c, key: w.key, host: h, ends: h.ends, start: now}
 		return h.probe, true, nil
 	case !w.queue(h, now):
@@ -309,12 +319,19 @@ func (w *waiter) refused(ends, now time.Time) error {
 	return &CooldownError{Key: w.key, Left: left}
 }
 
-// draw gives w a place after the end of the cool-down, unless it has one.
+// draw gives w a place after the end of the cool-down, unless it has one. If places
+// would be later than Max allows, all have the same: one of them is the probe, and the
+// others draw again after it.
 func (w *waiter) draw(h *cooling) {
 	w.queued = time.Time{}
 	if !w.ends.Equal(h.ends) {
-		w.ends = h.ends
-		w.take(h.ends, h.spread())
+		w.ends, w.spread = h.ends, h.spread()
+		w.bunched = h.ends.Add(w.spread).After(h.last)
+		if w.bunched {
+			w.take(h.ends, 0)
+		} else {
+			w.take(h.ends, w.spread)
+		}
 	}
 	w.until = w.place
 }
@@ -333,6 +350,9 @@ func (w *waiter) take(from time.Time, spread time.Duration) {
 // probe then get new places, no closer to each other than they came.
 func (w *waiter) early(h *cooling, now time.Time) bool {
 	switch {
+	case h == nil && w.bunched:
+		w.take(now, w.spread)
+		w.bunched, w.queued = false, time.Time{}
 	case h == nil && !w.queued.IsZero():
 		w.take(now, min(now.Sub(w.queued), w.spread))
 		w.queued = time.Time{}
@@ -347,13 +367,13 @@ func (w *waiter) early(h *cooling, now time.Time) bool {
 // for as long as its limit allows, and for 5 seconds in any case.
 func (w *waiter) queue(h *cooling, now time.Time) bool {
 	if w.queued.IsZero() {
-		w.queued, w.spread = now, h.fullSpread()
+		w.queued, w.spread = now, h.spread()
 	}
 	last := w.queued.Add(max(w.limit-w.queued.Sub(w.start), cooldownProbe))
 	if !w.deadline.IsZero() {
 		last = earlier(last, w.queued.Add(w.deadline.Sub(w.queued)/2))
 	}
-	w.until = earlier(last, h.probe.start.Add(cooldownProbe))
+	w.until = earlier(last, h.probe.start.Add(h.probeTime()))
 	return now.Before(last)
 }
 
@@ -369,6 +389,7 @@ func (c *Cooldown) extend(key string, d time.Duration, own bool) (news bool) {
 			return false
 		}
 	}
+	h.own = h.own || own
 	d = min(d, c.longest())
 	alike := min(d/10, time.Second) // what makes no difference
 	end := now.Add(d)
@@ -401,8 +422,7 @@ func (c *Cooldown) end(key string) {
 }
 
 // add makes an entry for key, or returns nil where there is no room: a host that
-// this process was told of takes the place of the one that ends first, one that
-// it heard of does not.
+// this process was told of takes the place of another, one that it heard of does not.
 func (c *Cooldown) add(key string, own bool, now time.Time) *cooling {
 	if !c.room() {
 		if !own || len(c.cooling) == 0 {
@@ -420,12 +440,13 @@ func (c *Cooldown) add(key string, own bool, now time.Time) *cooling {
 	return h
 }
 
-// first returns the key of the cool-down that ends first.
+// first returns the key of the cool-down that ends first, of those that this process
+// has only heard of, if there are any.
 func (c *Cooldown) first() (key string) {
-	var ends time.Time
+	var best *cooling
 	for k, h := range c.cooling {
-		if ends.IsZero() || h.ends.Before(ends) {
-			key, ends = k, h.ends
+		if best == nil || best.own && !h.own || best.own == h.own && h.ends.Before(best.ends) {
+			key, best = k, h
 		}
 	}
 	return key
@@ -475,28 +496,33 @@ func (h *cooling) renew(now time.Time, longest time.Duration) {
 	h.since, h.last = now, now.Add(longest)
 }
 
-// fullSpread is the time in which those that wait for the end leave after it: a
-// tenth of the wait. Of a short wait it is more, up to a second: a server that
-// counts by the second would get more in a tenth of one than it takes in all.
-func (h *cooling) fullSpread() time.Duration {
-	wait := h.ends.Sub(h.since)
+// spread is the time in which those that wait for the end leave after it.
+func (h *cooling) spread() time.Duration { return spreadOf(h.ends.Sub(h.since)) }
+
+// spreadOf is a tenth of a wait. Of a short one it is more, up to a second: a server
+// that counts by the second would get more in a tenth of one than it takes in all.
+func spreadOf(wait time.Duration) time.Duration {
 	return min(max(wait/10, min(wait, time.Second)), cooldownSpread)
 }
-
-// spread is that time, but never beyond the longest for which the host is left
-// alone.
-func (h *cooling) spread() time.Duration { return min(h.fullSpread(), h.last.Sub(h.ends)) }
 
 // over reports whether the cool-down has not only ended, but need no longer be
 // remembered either. One that Max has cut is remembered for Max again, so that a
 // request can ask before the next one begins.
 func (h *cooling) over(now time.Time) bool {
-	after := max(h.fullSpread(), time.Second)
+	after := max(h.spread(), time.Second)
 	if !h.ends.Before(h.last) {
 		after = h.last.Sub(h.since)
 	}
-	return h.waiting == 0 && now.Sub(h.ends) >= after &&
-		(h.probe == nil || now.Sub(h.probe.start) >= cooldownProbe)
+	return h.waiting == 0 && now.Sub(h.ends) >= after && !h.isProbed(now)
+}
+
+// probeTime is for how long a probe keeps the others waiting: not longer than the wait
+// that the server asked for, which may be short although its answers take long.
+func (h *cooling) probeTime() time.Duration { return min(h.ends.Sub(h.since), cooldownProbe) }
+
+// isProbed reports whether a probe keeps the others waiting.
+func (h *cooling) isProbed(now time.Time) bool {
+	return h.probe != nil && now.Sub(h.probe.start) < h.probeTime()
 }
 
 // wake has all that wait look again.

@@ -144,7 +144,8 @@ func TestAKeyOfTheCallersGetsACopyWithoutUserInformation(t *testing.T) {
 	}
 }
 
-func TestTheHeldLeaveInATenthOfTheWaitAfterItAndNotAfterMax(t *testing.T) {
+// Where Max would be over before that, one of them goes in time, and the others after it.
+func TestTheHeldLeaveInATenthOfTheWaitAfterIt(t *testing.T) {
 	const s, h = time.Second, time.Hour
 	for _, tt := range []struct{ told, max, first, last time.Duration }{
 		{s / 10, h, s / 10, s / 5},
@@ -154,8 +155,8 @@ func TestTheHeldLeaveInATenthOfTheWaitAfterItAndNotAfterMax(t *testing.T) {
 		{250 * s, h, 250 * s, 275 * s},
 		{1800 * s, h, 1800 * s, 1830 * s},
 		{90 * s, 100 * s, 90 * s, 99 * s},
-		{99 * s, 100 * s, 99 * s, 100 * s},
-		{h, 100 * s, 100 * s, 100 * s},
+		{99 * s, 100 * s, 99 * s, 99*s + 9900*time.Millisecond},
+		{h, 100 * s, 100 * s, 110 * s},
 	} {
 		bubble(t, fmt.Sprint(tt.told, " of ", tt.max), func(t *testing.T) {
 			c := newCrowd()
@@ -163,6 +164,9 @@ func TestTheHeldLeaveInATenthOfTheWaitAfterItAndNotAfterMax(t *testing.T) {
 			c.begin(apiHost, tt.told)
 			c.join(t, 100, nil).Wait()
 			c.wantAll(t, 100, 0, tt.first, tt.last)
+			if first := slices.Min(c.at); first > tt.max {
+				t.Errorf("got the first at %v, want it until %v", first, tt.max)
+			}
 			wantEntries(t, c.Cooldown, 0)
 		})
 	}
@@ -214,6 +218,19 @@ func TestTheFirstToLeaveIsAProbe(t *testing.T) {
 			}
 			if last := c.at[all-1]; last > tt.last {
 				t.Errorf("got the last at %v, want it until %v", last, tt.last)
+			}
+		})
+	}
+}
+
+func TestAShortWaitKeepsNobodyLongBehindASlowAnswer(t *testing.T) {
+	for told, want := range map[time.Duration]time.Duration{50 * time.Millisecond: 600 * time.Millisecond, time.Second: 12 * time.Second} {
+		bubble(t, told.String(), func(t *testing.T) {
+			c := newCrowd()
+			c.begin(apiHost, told)
+			c.join(t, 10, func(int) { time.Sleep(20 * time.Second) }).Wait()
+			if last := slices.Max(c.at); last > want {
+				t.Errorf("got the last at %v, want it until %v", last, want)
 			}
 		})
 	}
@@ -478,15 +495,15 @@ func TestNoCooldownHoldsNothing(t *testing.T) {
 	c.succeeded(apiHost)
 	p, held, err := c.wait(t.Context(), apiHost, 0, time.Time{})
 	p.done(true)
-	if p != nil || held != 0 || err != nil || c.pick(3, func(int) string { return apiHost }) != 0 {
+	if p != nil || held != 0 || err != nil || pickOf(c, apiHost, apiHost, apiHost) != 0 {
 		t.Errorf("got %v, %v, %v", p, held, err)
 	}
 }
 
 func TestACooldownErrorTellsTheKeyAndTheTimeLeft(t *testing.T) {
 	for want, err := range map[string]CooldownError{
-		`restyretry: not sent: "https://api.test" cools down for another 1m0s`: {apiHost, time.Minute},
-		`restyretry: not sent: "a\n\u202eb" cools down for another 1ms`:        {"a\n\u202eb", 1234567 * time.Nanosecond},
+		`restyretry: not sent: "https://api.test" cools down for another 1m0s, longer than MaxServerWait, MaxElapsed or the deadline allows`: {apiHost, time.Minute},
+		`restyretry: not sent: "a\n\u202eb" cools down for another 1ms, longer than MaxServerWait, MaxElapsed or the deadline allows`:        {"a\n\u202eb", 1234567 * time.Nanosecond},
 	} {
 		if got := err.Error(); got != want {
 			t.Errorf("got %s, want %s", got, want)
@@ -667,20 +684,34 @@ func TestACooldownRemembersAThousandHostsUntilTheyAreOver(t *testing.T) {
 			}
 			wantEntries(t, c, 1024)
 			for key, want := range map[string]bool{"0": tt.first, "2999": tt.last} {
-				if got := c.pick(2, func(i int) string { return []string{key, "spare"}[i] }) == 1; got != want {
+				if got := pickOf(c, key, "spare") == 1; got != want {
 					t.Errorf("%s: got it known %t, want %t", key, got, want)
 				}
-			}
-			if tt.name == "heard" { // what this process is told finds room among it
-				c.begin(apiHost, time.Second)
-				wantLeft(t, c, time.Second)
-				wantEntries(t, c, 1024)
 			}
 			time.Sleep(2 * time.Minute)
 			c.Hold("another", 0)
 			wantEntries(t, c, 0)
 		})
 	}
+}
+
+func TestWhatThisProcessIsToldFindsRoomAmongWhatItHasHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(Cooldown)
+		for i := range 1000 {
+			c.Hold(fmt.Sprint("heard ", i), time.Hour)
+			c.failed(fmt.Sprint("down ", i), false)
+		}
+		wantEntries(t, c, 1024)
+		for i := range 100 {
+			c.begin(fmt.Sprint("told ", i), time.Second) // which ends first
+		}
+		for i := range 100 {
+			if got := c.Left(fmt.Sprint("told ", i)); got != time.Second {
+				t.Fatalf("told %d: got %v left, want 1s", i, got)
+			}
+		}
+	})
 }
 
 // The race detector looks at this; the bubble sees a goroutine that is left behind.
@@ -701,7 +732,7 @@ func TestACooldownIsSafeForManyAtOnce(t *testing.T) {
 						func() { c.failed(key, rand.N(2) == 0) },
 						func() { c.succeeded(key) },
 						func() { c.Hold(key, rand.N(3*time.Millisecond)-time.Millisecond) },
-						func() { c.pick(len(keys), func(i int) string { return keys[i] }) },
+						func() { pickOf(c, keys...) },
 						func() {},
 					}[rand.N(6)]()
 					_ = c.Left(key)
@@ -723,24 +754,7 @@ func TestACooldownIsSafeForManyAtOnce(t *testing.T) {
 	})
 }
 
-// pair is a list of two hosts.
-func pair(i int) string { return []string{"primary", "standby"}[i] }
-
-func BenchmarkCooldown(b *testing.B) {
-	for name, busy := range map[string]int{"idle": 0, "another host": 1, "1000 others": 1000, "refused": 1} {
-		b.Run(name, func(b *testing.B) {
-			c := &Cooldown{Max: time.Hour}
-			for i := range busy {
-				c.begin(fmt.Sprint(i), time.Hour)
-			}
-			ctx, key := b.Context(), map[bool]string{true: "0", false: apiHost}[name == "refused"]
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					p, _, _ := c.wait(ctx, key, time.Second, time.Time{})
-					p.done(true)
-				}
-			})
-		})
-	}
+// pickOf picks one of a list of hosts, each of which cools down by itself.
+func pickOf(c *Cooldown, hosts ...string) int {
+	return c.pick(len(hosts), func(i int) (key, host string) { return hosts[i], hosts[i] })
 }

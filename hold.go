@@ -115,17 +115,20 @@ func (c *call) noteHeld(key string, left, held time.Duration) {
 }
 
 // coolKey is the key of where the coming attempt goes.
-func (c *call) coolKey() string { return c.keyOf(c.current.url) }
+func (c *call) coolKey() string {
+	key, _ := c.keysOf(c.current.url)
+	return key
+}
 
-// keyOf is the key of a URL as a request may have it.
-func (c *call) keyOf(text string) string {
+// keysOf returns the key of a URL as a request may have it, and that of its host.
+func (c *call) keysOf(text string) (key, host string) {
 	u, err := resolve(c.client, c.request, text)
 	if err != nil {
-		return ""
+		return "", ""
 	}
-	key := c.policy.Cooldown.key(u, c.request)
+	key = c.policy.Cooldown.key(u, c.request)
 	c.stayInContext()
-	return key
+	return key, hostKey(u)
 }
 
 // tellCooldown tells the Cooldown how the attempt under way has ended. There has to
@@ -141,9 +144,22 @@ func (c *call) tellCooldown() {
 	sent := c.current.stage >= built
 	c.current.pass.done(answered || sent && c.ctx.Err() == nil)
 	c.current.pass = nil
-	if sent && c.ctx.Err() == nil && c.hasHosts() {
-		c.tellHost(cooldown.key(c.request.RawRequest.URL, c.request), answered, wait)
+	if !sent || !c.hasHosts() {
+		return
 	}
+	switch host := hostKey(c.request.RawRequest.URL); {
+	case c.ctx.Err() == nil:
+		c.tellHost(host, answered, wait)
+	case c.isUnanswered():
+		cooldown.failed(host, true)
+	}
+}
+
+// isUnanswered reports whether the caller's deadline has ended an attempt that was
+// still without a connection after a second, in which TCP asks twice (RFC 6298,
+// section 2). It may be that nothing answers there; what is slow is another matter.
+func (c *call) isUnanswered() bool {
+	return endedBy(c.ctx) == ReasonDeadline && c.isUnsent() && time.Since(c.request.Time) > time.Second
 }
 
 // coolingWait returns the wait with which resp begins a cool-down, or 0.
@@ -160,17 +176,17 @@ func coolingWait(resp *resty.Response) time.Duration {
 }
 
 // tellHost tells whether a host of a list is up. One that asks for a wait is.
-func (c *call) tellHost(key string, answered bool, asked time.Duration) {
+func (c *call) tellHost(host string, answered bool, asked time.Duration) {
 	cooldown, resp, err := c.policy.Cooldown, c.current.response, c.current.err
 	switch {
 	case err != nil && (!answered || !c.current.read && isPartial(resp, err)):
 		if c.policy.Errors != nil && c.policy.Errors(err) {
-			cooldown.failed(key, !c.isUnsent())
+			cooldown.failed(host, !c.isUnsent())
 		}
 	case resp.StatusCode() >= 500 && c.policy.retriesStatus(resp.StatusCode()) && asked == 0:
-		cooldown.failed(key, true)
+		cooldown.failed(host, true)
 	default:
-		cooldown.succeeded(key)
+		cooldown.succeeded(host)
 	}
 }
 

@@ -81,8 +81,8 @@ type Options struct {
 
 	// MaxServerWait is the longest wait that a server may ask for, by Retry-After
 	// or the rate-limit fields that the README lists. A shorter one takes the
-	// place of Wait, with up to a tenth (at most a second) added at random; a
-	// longer one ends the request. It binds the host that asked: an attempt that
+	// place of Wait, with up to a tenth (at most a second, or as a Cooldown has it)
+	// added at random; a longer one ends the request. It binds the host that asked: an attempt that
 	// goes to another host waits for Wait. Default 1 minute; 0 ignores what
 	// servers ask for.
 	MaxServerWait time.Duration

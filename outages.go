@@ -22,15 +22,16 @@ type outage struct {
 
 // pick returns which of the n hosts of a list a request goes to: the first that
 // neither cools down nor is down, else the first that is down, else the one whose
-// cool-down ends first. key names them in the order in which they are tried. A
-// host whose time as down is over is tried by the first request that comes.
-func (c *Cooldown) pick(n int, key func(i int) string) int {
+// cool-down ends first. keys tells what cools down with each, and its host, in the
+// order in which they are tried. A host whose time as down is over is tried by the
+// first request that comes.
+func (c *Cooldown) pick(n int, keys func(i int) (key, host string)) int {
 	if n < 2 || c.idle() {
 		return 0
 	}
 	best, bestRank, bestUntil := 0, isCooling+1, time.Time{}
 	for i := range n {
-		rank, until := c.stands(key(i))
+		rank, until := c.stands(keys(i))
 		if rank == isFree {
 			return i
 		}
@@ -50,22 +51,22 @@ const (
 	isCooling // or has a probe out
 )
 
-// stands returns how key stands, and until when it cools. That a host is free
+// stands returns how a host stands, and until when the key cools. That a host is free
 // after it was down is said to one request: the one that tries it.
-func (c *Cooldown) stands(key string) (standing, time.Time) {
+func (c *Cooldown) stands(key, host string) (standing, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	if h := c.lookup(key, now); h != nil {
 		until := h.ends
 		if h.probe != nil {
-			until = h.probe.start.Add(cooldownProbe)
+			until = h.probe.start.Add(h.probeTime())
 		}
 		if now.Before(until) {
 			return isCooling, until
 		}
 	}
-	o := c.outages[key]
+	o := c.outages[host]
 	switch {
 	case o == nil || o.passed == 0:
 		return isFree, time.Time{}
@@ -78,15 +79,15 @@ func (c *Cooldown) stands(key string) (standing, time.Time) {
 
 // failed says that a host of a list has failed: it could not be connected to, or
 // an attempt failed after that. It is down at once, or at the fifth time in a row.
-func (c *Cooldown) failed(key string, connected bool) {
-	if c == nil || key == "" {
+func (c *Cooldown) failed(host string, connected bool) {
+	if c == nil || host == "" {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	c.sweep(now)
-	o := c.outages[key]
+	o := c.outages[host]
 	if o == nil {
 		if !c.room() {
 			return
@@ -95,20 +96,20 @@ func (c *Cooldown) failed(key string, connected bool) {
 			c.outages = make(map[string]*outage)
 		}
 		o = new(outage)
-		c.outages[key] = o
+		c.outages[host] = o
 		c.count()
 	}
 	o.fail(now, connected)
 }
 
 // succeeded says that a host has answered.
-func (c *Cooldown) succeeded(key string) {
+func (c *Cooldown) succeeded(host string) {
 	if c.idle() {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.outages, key)
+	delete(c.outages, host)
 	c.count()
 }
 

@@ -14,28 +14,28 @@ func TestAHostThatIsDownIsTriedByOneRequestEverMoreSeldom(t *testing.T) {
 		for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
 			want *= time.Second
 			start := time.Now()
-			for c.pick(2, pair) == 1 {
+			for pickOf(c, "primary", "standby") == 1 {
 				c.failed("primary", false) // sent before it was down
 				time.Sleep(10 * time.Millisecond)
 			}
 			if got := time.Since(start); got < want*4/5 || got > want*6/5+10*time.Millisecond {
 				t.Errorf("got it passed over for %v, want %v by a fifth", got, want)
 			}
-			if c.pick(2, pair) != 1 {
+			if pickOf(c, "primary", "standby") != 1 {
 				t.Error("got a second request that tries it")
 			}
 			c.failed("primary", true) // one is enough now
 		}
 		time.Sleep(72 * time.Second)
 		for i := range 3 {
-			if c.pick(2, pair) != 0 {
+			if pickOf(c, "primary", "standby") != 0 {
 				t.Errorf("request %d: got it passed over, want it tried, and free after a success", i+1)
 			}
 			c.succeeded("primary")
 			wantEntries(t, c, 0)
 		}
 		c.failed("primary", false)
-		if time.Sleep(1200 * time.Millisecond); c.pick(2, pair) != 0 {
+		if time.Sleep(1200 * time.Millisecond); pickOf(c, "primary", "standby") != 0 {
 			t.Error("after a success: got it passed over for longer than at first")
 		}
 	})
@@ -47,7 +47,7 @@ func TestARequestThatTriesAHostAndIsLostIsFollowedByAnotherAfter5Seconds(t *test
 		c.failed("primary", false)
 		time.Sleep(2 * time.Second)
 		for second := range 11 {
-			if got, want := c.pick(2, pair) == 0, second%5 == 0; got != want {
+			if got, want := pickOf(c, "primary", "standby") == 0, second%5 == 0; got != want {
 				t.Errorf("second %d: got it tried %t, want %t", second, got, want)
 			}
 			time.Sleep(time.Second)
@@ -69,14 +69,14 @@ func TestAHostIsDownAfterFiveFailuresInARow(t *testing.T) {
 				case 'w':
 					time.Sleep(time.Second)
 				case 'p':
-					c.pick(2, pair)
+					pickOf(c, "primary", "standby")
 				case 's':
 					c.succeeded("primary")
 				default:
 					c.failed("primary", e == 'f')
 				}
 			}
-			if got := c.pick(2, pair) == 1; got != want {
+			if got := pickOf(c, "primary", "standby") == 1; got != want {
 				t.Errorf("got it passed over %t, want %t", got, want)
 			}
 		})
@@ -103,7 +103,7 @@ func TestOfAListTheFirstThatIsFreeIsPickedThenOneThatIsDown(t *testing.T) {
 					c.failed(key, false)
 				}
 			}
-			if got := c.pick(len(keys), func(i int) string { return keys[i] }); got != want {
+			if got := pickOf(c, keys...); got != want {
 				t.Errorf("got %d, want %d", got, want)
 			}
 		})
@@ -113,7 +113,7 @@ func TestOfAListTheFirstThatIsFreeIsPickedThenOneThatIsDown(t *testing.T) {
 func TestAListGoesElsewhereWhileAProbeIsOut(t *testing.T) {
 	bubble(t, "primary", func(t *testing.T) {
 		c, picked := new(Cooldown), ""
-		pick := func() { picked += fmt.Sprint(c.pick(2, pair)) }
+		pick := func() { picked += fmt.Sprint(pickOf(c, "primary", "standby")) }
 		c.begin("primary", time.Minute)
 		pick()
 		time.Sleep(time.Minute)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -201,7 +202,7 @@ func (c *call) askTarget() error {
 	a, ref := c.upcoming(), c.request.URL
 	if list, ok := c.policy.URL.(lister); ok && c.policy.Cooldown != nil {
 		start, n := list.start(a), len(list.list())
-		skipped := c.policy.Cooldown.pick(n, func(i int) string { return c.keyOf(list.entry((start+i)%n, ref)) })
+		skipped := c.policy.Cooldown.pick(n, func(i int) (key, host string) { return c.keysOf(list.entry((start+i)%n, ref)) })
 		c.request.URL = list.entry((start+skipped)%n, ref)
 		if skipped > 0 && c.schemeOf(list.entry(start, ref)) == "https" {
 			c.secure = true
@@ -335,7 +336,16 @@ func resolve(c *resty.Client, r *resty.Request, text string) (*url.URL, error) {
 	if err == nil && !u.IsAbs() {
 		u, err = url.Parse(join(cmp.Or(c.BaseURL, c.HostURL), text))
 	}
-	return u, err
+	if err != nil {
+		return nil, err
+	}
+	query := make(url.Values)
+	maps.Copy(query, c.QueryParam)
+	maps.Copy(query, r.QueryParam)
+	if len(query) > 0 {
+		u.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+query.Encode(), "&")
+	}
+	return u, nil
 }
 
 // answeredBy is the URL that a response came from, after redirects.

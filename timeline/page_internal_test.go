@@ -21,7 +21,8 @@ func TestWaitOfTheServersIsKnownByItsHeaderAndLength(t *testing.T) {
 	}{
 		{"Retry-After", "2", 503, 2100 * time.Millisecond, "Retry-After: 2", true},
 		{"Retry-After", "2", 503, time.Second, "Retry-After: 2", false},
-		{"Retry-After", "2", 503, 3 * time.Second, "Retry-After: 2", false},
+		{"Retry-After", "2", 503, 3 * time.Second, "Retry-After: 2", true}, // with a Cooldown
+		{"Retry-After", "2", 503, 3100 * time.Millisecond, "Retry-After: 2", false},
 		{"Retry-After", now.Add(5 * time.Second).UTC().Format(http.TimeFormat), 429, 5 * time.Second, "Retry-After: " + now.Add(5*time.Second).UTC().Format(http.TimeFormat), true},
 		{"Retry-After", "9223372036854775807", 503, time.Second, "Retry-After: 9223372036854775807", false},
 		{"RateLimit-Reset", "2", 429, 2100 * time.Millisecond, "RateLimit-Reset: 2", true},

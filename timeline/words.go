@@ -118,12 +118,12 @@ func serverWait(a restyretry.Attempt) (field string, wait time.Duration) {
 }
 
 // obeyed reports whether the wait after an attempt is the one that the server
-// asked for: the package adds up to a tenth, at most a second.
+// asked for: the package adds up to a tenth, or with a Cooldown as much as that adds.
 func obeyed(a restyretry.Attempt) bool {
 	_, asked := serverWait(a)
 	const clock = 50 * time.Millisecond // a date may be compared a little later
 	added := max(a.Wait, 0) - asked
-	return asked > 0 && added >= -clock && added <= min(asked/10, time.Second)
+	return asked > 0 && added >= -clock && added <= min(max(asked/10, min(asked, time.Second)), 30*time.Second)
 }
 
 // held is how long an attempt was held back, or "".

@@ -22,8 +22,8 @@ import (
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
-// cold returns a client whose host cools down for a minute. That is Max, so what is
-// held leaves when the minute is over, and not in the tenth of it that follows.
+// cold returns a client whose host cools down for a minute. That is Max, so the first
+// that is held leaves when the minute is over, and not in the tenth of it that follows.
 func cold(t testing.TB, script harness.Script, opts ...harness.Option) (*harness.Client, *restyretry.Cooldown) {
 	cooldown := &restyretry.Cooldown{Max: time.Minute}
 	cooldown.Hold(harness.Base, time.Minute)
@@ -77,6 +77,29 @@ func TestWhenOneRequestIsToldToWaitAllWait(t *testing.T) {
 		}
 		if s := c.Plugin.Stats(); s.Attempts != 101 || s.Requests != 100 || s.Held < 99 {
 			t.Errorf("got %+v", s)
+		}
+	})
+}
+
+// A hundred are told to wait, all at the same time.
+func TestThoseThatWereToldToWaitThemselvesComeBackOneByOneToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		c := harness.New(t, func(n int, r *http.Request) (*http.Response, error) {
+			if n <= 100 {
+				time.Sleep(time.Second) // until all are on their way
+				return harness.Says(429, "Retry-After: 60")(n, r)
+			}
+			return harness.Says(200)(n, r)
+		}, harness.Cooldown(new(restyretry.Cooldown)), harness.MaxServerWait(time.Hour))
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() { _, _ = c.R().Get("/") })
+		}
+		all.Wait()
+		at := departures(c, start)[100:]
+		if len(at) != 100 || at[0] < 61*time.Second || at[99] > 67*time.Second || at[99]-at[0] < 4*time.Second {
+			t.Errorf("got %v, want them in the 6 s after a minute", at)
 		}
 	})
 }
@@ -276,9 +299,9 @@ func TestTheFirstToLeaveIsAProbe(t *testing.T) {
 		from, to      time.Duration
 		third         time.Duration // if it waits for the second
 	}{
-		{"answered at once", harness.Says(200), harness.Says(200), 60 * s, 60 * s, 0},
-		{"answered", harness.After(2*s, harness.Says(500)), harness.Says(200), 62 * s, 64 * s, 0},
-		{"failed", harness.After(2*s, harness.Fails(io.EOF)), harness.Says(200), 62 * s, 64 * s, 0},
+		{"answered at once", harness.Says(200), harness.Says(200), 60 * s, 66 * s, 0},
+		{"answered", harness.After(2*s, harness.Says(500)), harness.Says(200), 62 * s, 68 * s, 0},
+		{"failed", harness.After(2*s, harness.Fails(io.EOF)), harness.Says(200), 62 * s, 68 * s, 0},
 		{"told to wait", harness.After(2*s, harness.Says(429, "Retry-After: 30")), harness.Says(200), 92 * s, 95 * s, 0},
 		{"cancelled", cancelled, cancelled, 64 * s, 64 * s, 68 * s},
 		{"hangs", harness.Hangs, harness.Hangs, 65 * s, 65 * s, 70 * s},

@@ -85,6 +85,7 @@ func TestAnAnswerInFlightDoesNotShortenACooldown(t *testing.T) {
 // A request is told to wait for a minute. Is the next one held?
 func TestARequestIsHeldByItsKey(t *testing.T) {
 	byToken := func(_ *url.URL, r *resty.Request) string { return r.Token }
+	byShop := func(u *url.URL, _ *resty.Request) string { return u.Query().Get("shop") }
 	for _, tt := range []struct {
 		name               string
 		key                func(*url.URL, *resty.Request) string
@@ -102,6 +103,9 @@ func TestARequestIsHeldByItsKey(t *testing.T) {
 		{"another token", byToken, "a", "/x", "b", "/x", false},
 		{"no key", byToken, "a", "/x", "", "/x", false},
 		{"told without a key", byToken, "", "/x", "", "/x", false},
+		{"the same parameter", byShop, "", "/x?shop=mine", "", "/x", true},
+		{"the same parameter, in the URL", byShop, "", "/x?shop=mine", "", "/x?shop=mine", true},
+		{"another parameter", byShop, "", "/x?shop=yours", "", "/x", false},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {
 			told := false
@@ -120,7 +124,7 @@ func TestARequestIsHeldByItsKey(t *testing.T) {
 			if tt.held {
 				want += " held 1m0s"
 			}
-			c.Do(t, c.R().SetAuthToken(tt.token).SetPathParam("host", "other.test"), "GET", tt.url).Want(t, want)
+			c.Do(t, c.R().SetAuthToken(tt.token).SetPathParam("host", "other.test").SetQueryParam("shop", "mine"), "GET", tt.url).Want(t, want)
 		})
 	}
 }

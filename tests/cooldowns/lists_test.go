@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -251,16 +253,60 @@ func TestAnErrorOfOnAfterResponseTakesNoHostDown(t *testing.T) {
 	})
 }
 
-func TestACancelledRequestSaysNothingOfItsHost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, _ := region(t, restyretry.BaseURLs(bases("a b")...), map[string]harness.Script{"a": harness.Hangs}, restyretry.Off)
-		for range 9 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			c.Do(t, c.R().SetContext(ctx), "GET", "/").Want(t, "error deadline", context.DeadlineExceeded)
-			cancel()
-		}
-		harness.Equal(t, "asked", asked(c.Sent()), "a a a a a a a a a")
-	})
+// Seven requests are ended by their callers while host a of "a b" has them.
+func TestACallersEndSaysOfAHostOnlyWhetherItCanBeReached(t *testing.T) {
+	connects := func(n int, r *http.Request) (*http.Response, error) { // in vain
+		httptrace.ContextClientTrace(r.Context()).GetConn(r.URL.Host)
+		return harness.Hangs(n, r)
+	}
+	sends := func(n int, r *http.Request) (*http.Response, error) {
+		httptrace.ContextClientTrace(r.Context()).WroteHeaderField("Accept", nil)
+		return connects(n, r)
+	}
+	deadline := func(d time.Duration) func(context.Context) (context.Context, context.CancelFunc) {
+		return func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, d) }
+	}
+	const never = "a a a a a a a"
+	for _, tt := range []struct {
+		name   string
+		script harness.Script
+		end    func(context.Context) (context.Context, context.CancelFunc)
+		want   string
+	}{
+		{"no connection for 2 s", connects, deadline(2 * time.Second), "a a a a a b b"},
+		{"no connection for a second", connects, deadline(time.Second), never},
+		{"no answer for 2 s", sends, deadline(2 * time.Second), never},
+		{"nothing is known of the connection", harness.Hangs, deadline(2 * time.Second), never},
+		{"cancelled after 2 s", connects, func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(2*time.Second, cancel)
+			return ctx, cancel
+		}, never},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			c, _ := region(t, restyretry.BaseURLs(bases("a b")...), map[string]harness.Script{"a": tt.script}, restyretry.Off)
+			for range strings.FieldsSeq(tt.want) {
+				ctx, cancel := tt.end(t.Context())
+				c.Do(t, c.R().SetContext(ctx), "GET", "/")
+				cancel()
+			}
+			harness.Equal(t, "asked", asked(c.Sent()), tt.want)
+		})
+	}
+}
+
+// A Key says what cools down together, and a host is down whatever it says.
+func TestAHostThatIsDownIsPassedOverWhateverTheKeyIs(t *testing.T) {
+	for _, key := range []string{"", "tenant"} {
+		harness.Bubble(t, key, func(t *testing.T) {
+			cooldown := &restyretry.Cooldown{Key: func(*url.URL, *resty.Request) string { return key }}
+			c, _ := region(t, restyretry.BaseURLs(bases("a b")...), map[string]harness.Script{"a": refused}, harness.Cooldown(cooldown), restyretry.Off)
+			for range 4 {
+				c.Get(t, "/")
+			}
+			harness.Equal(t, "asked", asked(c.Sent()), "a b b b")
+		})
+	}
 }
 
 func TestAHostThatIsDownIsNeverRefused(t *testing.T) {
