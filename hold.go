@@ -76,12 +76,33 @@ func (c *call) hold() error {
 		c.noteHeld(key, left, held)
 	}
 	switch {
-	case err == nil, errors.As(err, new(*CooldownError)):
+	case err == nil:
+		return nil
+	case errors.As(err, new(*CooldownError)):
+		if c.passOver() {
+			return c.hold()
+		}
 		return err
 	default:
 		o := outcome{Attempt: Attempt{Number: len(c.attempts), Max: c.policy.Attempts}}
 		return brokenOff{o.ended(endedBy(c.ctx), ended(c.ctx))}
 	}
+}
+
+// passOver has the attempt that is refused go to another host of its list, if one is
+// better by now. With OnAttempt it stays where that was told it goes.
+func (c *call) passOver() bool {
+	if !c.hasHosts() || c.policy.onAttempt {
+		return false
+	}
+	refused := c.current.url
+	c.request.URL = c.original
+	err := c.chooseTarget()
+	if err != nil {
+		c.request.URL = refused
+	}
+	c.noteURL(c.request.URL)
+	return c.current.url != refused
 }
 
 // A brokenOff is the error of a request whose context has ended while it was held
@@ -93,7 +114,7 @@ func (e brokenOff) Unwrap() error { return e.error }
 // patience returns how long the call may still be held back, and the time by which the
 // attempt must have begun, zero for none.
 func (c *call) patience() (limit time.Duration, deadline time.Time) {
-	limit = c.policy.MaxServerWait
+	limit = c.policy.MaxServerWait - c.current.held
 	for _, a := range c.attempts {
 		limit -= a.Held
 	}
@@ -105,7 +126,7 @@ func (c *call) patience() (limit time.Duration, deadline time.Time) {
 }
 
 func (c *call) noteHeld(key string, left, held time.Duration) {
-	c.current.held = held
+	c.current.held += held
 	c.policy.plugin.stats.hold(held)
 	if logger := c.policy.Logger; logger != nil {
 		logger.LogAttrs(c.ctx, slog.LevelDebug, "held back",

@@ -188,6 +188,29 @@ func TestAHostOfAListRecoversByOneRequestThatTriesIt(t *testing.T) {
 	}
 }
 
+// Host a of "a b" is told of before the wait, b while the request waits for it.
+func TestARequestThatMayNotWaitForItsHostGoesToAnotherThatIsUp(t *testing.T) {
+	for _, onAttempt := range []bool{false, true} {
+		want, asks := "503 status 10s | 200 succeeded", "a a"
+		if onAttempt { // which was told of b, and may have signed for it
+			want, asks = "503 cooldown 10s", "a"
+		}
+		harness.Bubble(t, want, func(t *testing.T) {
+			list := bases("a b")
+			c, cooldown := region(t, restyretry.BaseURLs(list...), map[string]harness.Script{
+				"a": harness.Each(harness.Says(503, "Retry-After: 5"), harness.Says(200)),
+			}, harness.Wait(10*time.Second), harness.MaxServerWait(30*time.Second))
+			if onAttempt {
+				_ = c.Plugin.Update(harness.OnAttempt(func(restyretry.Attempt) error { return nil }))
+			}
+			time.AfterFunc(7*time.Second, func() { cooldown.Hold(list[1], time.Minute) })
+			call := c.Get(t, "/x").WantStory(t, want)
+			harness.Equal(t, "error", call.Err, nil)
+			harness.Equal(t, "asked", asked(call.Sent), asks)
+		})
+	}
+}
+
 // Each request asks one host of "a b", without a retry.
 func TestAHostOfAListGoesDownByItsFailures(t *testing.T) {
 	list := restyretry.BaseURLs(bases("a b")...)
