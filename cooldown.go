@@ -26,7 +26,7 @@ import (
 // With [URLs], [BaseURLs] and [Rotate], hosts that cool down or cannot be reached are
 // passed over.
 //
-// A Cooldown remembers 1,024 hosts. If this process is told of more, it forgets those
+// A Cooldown remembers 1,024 keys and hosts. If this process is told of more, it forgets those
 // that it has only heard of from others, and then those that end first.
 //
 // The zero value is ready to use. Set one on all clients that speak to the same
@@ -38,9 +38,10 @@ type Cooldown struct {
 	// information and with its path and query parameters; what a middleware registered
 	// after Install makes of it is not known yet. Default nil: scheme, host and port in
 	// lower case, without the scheme's default port. Servers that limit by token or by
-	// route need a Key. Whether a host of a list is down does not depend on it. It must contain no secret, because it is
-	// logged, and passed to the function of [Cooldown.Share] if it has no more than
-	// 256 bytes. Like OnAttempt, Key must not register callbacks on the client.
+	// route need a Key. It must contain no secret, because it is logged, and passed to
+	// the function of [Cooldown.Share] if it has no more than 256 bytes. Like OnAttempt,
+	// Key must not register callbacks on the client. Whether a host of a list is down
+	// does not depend on Key.
 	Key func(u *url.URL, r *resty.Request) string
 
 	// Max is the longest time that a host is left alone before one request asks
@@ -100,11 +101,10 @@ type pass struct {
 	start    time.Time
 }
 
-// Hold makes key cool down for d, as told by another process. The key is one that Key
-// returns: without a Key, such as "https://api.example.com". Hold does not shorten a
-// cool-down, but a d of 0 or less ends it. It is cut to Max, counted from when this
-// process could last ask the host itself: others can slow this process, but not
-// silence it.
+// Hold makes key cool down for d, as told by another process. The key is as Key returns
+// it, by default such as "https://api.example.com". Hold does not shorten a cool-down,
+// but a d of 0 or less ends it. It is cut to Max, counted from when this process could
+// last ask the host itself: others can slow this process, but not silence it.
 func (c *Cooldown) Hold(key string, d time.Duration) {
 	switch {
 	case c == nil || key == "":
