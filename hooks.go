@@ -118,7 +118,8 @@ type Hooks struct {
 
 	// OnRetry runs when an attempt is to be followed by another, before the wait:
 	// a.Wait and a.Reason tell how long and why, and the next attempt is
-	// a.Number+1. Changes to a.Request stay for all later attempts.
+	// a.Number+1. Changes to a.Request stay for all later attempts, except those to
+	// its URL (see Options.URL for that), Result and Error.
 	OnRetry func(a Attempt)
 
 	// OnDone runs once for every request, with its last attempt. If a retry was
