@@ -65,8 +65,9 @@ func (c *call) goesElsewhere() bool {
 }
 
 // decideStay asks OnAttempt where the next attempt goes, since the server has
-// asked for a wait. It reports whether that attempt follows; only then it lets go of
-// the response.
+// asked for a wait. It reports whether advance goes on: with that attempt, or with the
+// error of the choice, which ends the call. It lets go of the response only in the
+// first case.
 func (c *call) decideStay() bool {
 	elsewhere := c.goesElsewhere()
 	switch {
