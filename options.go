@@ -17,9 +17,10 @@ import (
 // maxAttempts bounds Options.Attempts.
 const maxAttempts = 100
 
-// retryCount is that of the client: after one turn more, Resty's own loop ends whatever
-// a condition outside this package says. A first attempt that is held back takes a
-// turn, and in the last turn Resty does not ask RetryAfter how the request ends.
+// retryCount is the RetryCount of the client. Resty's loop has one turn more: enough
+// for all attempts, for a first attempt that is held back, which takes a turn of its
+// own, and for the last turn, in which Resty does not ask RetryAfter how the request
+// ends. It also ends a loop that a condition outside this package would never end.
 const retryCount = maxAttempts + 1
 
 // Options is a retry policy. It is changed by plain functions, the same for
