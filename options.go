@@ -83,9 +83,9 @@ type Options struct {
 	// MaxServerWait is the longest wait that a server may ask for, by Retry-After
 	// or the rate-limit fields that the README lists. A shorter one takes the
 	// place of Wait, with up to a tenth (at most a second, or as a Cooldown has it)
-	// added at random; a longer one ends the request. It binds the host that asked: an attempt that
-	// goes to another host waits for Wait. Default 1 minute; 0 ignores what
-	// servers ask for.
+	// added at random; a longer one ends the request. It binds only the host that
+	// asked: an attempt that goes to another host waits as Wait says. Default
+	// 1 minute; 0 ignores what servers ask for.
 	MaxServerWait time.Duration
 
 	// Cooldown keeps requests, first attempts included, from a host that has told
@@ -305,11 +305,11 @@ func (p *Plugin) policy(base Options, changes []func(*Options)) (*policy, error)
 }
 
 // With returns a context that changes the options of the requests made with it, on
-// clients that have a plugin.
-// Nested calls add up, the innermost last. An invalid option is an error of the
-// request, which is not sent then. The functions do not run for every request: the
-// context keeps the result for the next request on the same client. Like OnAttempt,
-// they must not register callbacks on the client.
+// clients that have a plugin. Nested calls add up, the innermost last.
+//
+// An invalid option is an error of the request, which is not sent then. The functions
+// do not run for every request: the context keeps the result for the next request on
+// the same client. Like OnAttempt, they must not register callbacks on the client.
 func With(ctx context.Context, opts ...func(*Options)) context.Context {
 	if outer, ok := ctx.Value(overridesKey{}).(*overrides); ok {
 		opts = append(slices.Clip(outer.changes), opts...)
