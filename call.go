@@ -428,7 +428,7 @@ func (c *call) advance() {
 	// Resty waits the last nanosecond: it takes no 0 for an answer.
 	if sleep(c.ctx, wait-1); c.ctx.Err() != nil {
 		c.dropChoice()
-		c.breakOff(endedBy(c.ctx), ended(c.ctx))
+		c.breakOff(endedBy(c.ctx), contextError(c.ctx))
 		return
 	}
 	next := c.takeChoice()
@@ -455,7 +455,7 @@ func (c *call) advance() {
 	case next.err != nil:
 		c.breakOff(ReasonStopped, err)
 	case c.ctx.Err() != nil: // in OnAttempt, or while it was held back
-		c.breakOff(endedBy(c.ctx), ended(c.ctx))
+		c.breakOff(endedBy(c.ctx), contextError(c.ctx))
 	case errors.As(err, new(*CooldownError)):
 		c.breakOff(ReasonCooldown, nil)
 	default:
@@ -603,8 +603,9 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// ended is how a context ended, with the cause if it has one of its own.
-func ended(ctx context.Context) error {
+// contextError is the error of a context that has ended, with the cause if it has one
+// of its own.
+func contextError(ctx context.Context) error {
 	err := ctx.Err()
 	if cause := context.Cause(ctx); cause != err {
 		return fmt.Errorf("%w: %w", err, cause)

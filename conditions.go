@@ -224,7 +224,7 @@ func (p *policy) cancelled(o *outcome, wanted bool) verdict {
 	if !errors.Is(o.err, o.ctx.Err()) || !errors.Is(o.err, context.Cause(o.ctx)) {
 		both := *o
 		both.Err = cmp.Or(v.err, o.Err)
-		v.err = both.ended(v.reason, ended(o.ctx))
+		v.err = both.ended(v.reason, contextError(o.ctx))
 	}
 	return v
 }

@@ -85,7 +85,7 @@ func (c *call) hold() error {
 		return err
 	default:
 		o := outcome{Attempt: Attempt{Number: len(c.attempts), Max: c.policy.Attempts}}
-		return brokenOff{o.ended(endedBy(c.ctx), ended(c.ctx))}
+		return brokenOff{o.ended(endedBy(c.ctx), contextError(c.ctx))}
 	}
 }
 
