@@ -50,8 +50,8 @@ type call struct {
 	next     *choice // if it has been made before the wait
 
 	resent  bool   // Resty was given what an earlier call had left
-	secure  bool   // a URL of the request was https, as it was given
-	covered bool   // an attempt went there by https, whatever it was given
+	secure  bool   // the request or a Target has said https
+	covered bool   // a raw request was https, whoever made it so
 	counted int32  // Resty's count of the attempt under way
 	turn    uint32 // of a Rotate
 
@@ -472,10 +472,10 @@ func (c *call) stop() (time.Duration, error) {
 	if final == nil {
 		final = c.current.err
 	}
-	if own := c.current.watched; own != nil {
-		own.stop(final)
+	if watched := c.current.watched; watched != nil {
+		watched.stop(final)
 		if c.seen.Done() == closed { // otherwise a callback has put one before ours that ends by itself
-			c.request.SetContext(&requestContext{call: c, values: own.values})
+			c.request.SetContext(&requestContext{call: c, values: watched.values})
 			return time.Hour, nil // does not begin
 		}
 	}
