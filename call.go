@@ -189,7 +189,7 @@ func (c *call) remember(earlier *call) {
 		r.Error = earlier.results.failure // Resty has forgotten it
 	}
 	if r.Result != nil || r.Error != nil {
-		c.results = takeResults(r, c.policy.retriesSuccess || c.hasConditions())
+		c.results = takeResults(r, c.policy.retriesSuccess || c.hasLaterConditions())
 	}
 	if rotation, ok := c.policy.URL.(*rotation); ok {
 		c.turn = rotation.turn()
@@ -268,7 +268,6 @@ func (c *call) report(resp *resty.Response, err error, asked bool) {
 // record puts the attempt that has just ended into the history. Without a response it
 // was not sent, unless a callback has panicked afterwards.
 func (c *call) record(resp *resty.Response, err error, panicked bool) {
-	shown := redact.Error(err)
 	if resp == nil && (c.current.stage < built || !panicked) {
 		c.attempts = append(c.attempts, c.upcoming())
 	} else {
@@ -276,7 +275,7 @@ func (c *call) record(resp *resty.Response, err error, panicked bool) {
 		c.last().sent = true
 	}
 	a := c.last()
-	a.Response, a.Err, a.Held = resp, shown, c.current.held
+	a.Response, a.Err, a.Held = resp, redact.Error(err), c.current.held
 	if a.sent {
 		a.Method, a.URL = c.request.RawRequest.Method, redact.Parsed(c.request.RawRequest.URL, c.request.URL)
 		a.Start, a.Took = c.request.Time, c.took(resp, err)

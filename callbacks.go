@@ -196,11 +196,10 @@ func isLastMiddleware(c *resty.Client) bool {
 // hasOurHook reports whether the client's pre-request hook is ours.
 func hasOurHook(c *resty.Client) bool { return restyfields.PreRequestHook(c) == preRequestCode }
 
-// hasConditions reports whether a condition that is not ours may ask for a
-// retry.
-func (c *call) hasConditions() bool {
-	return len(c.policy.plugin.found.conditions) > 0 || len(c.client.RetryConditions) > 1 ||
-		restyfields.HasConditions(c.request)
+// hasLaterConditions reports whether a condition that was not there at Install may ask
+// for a retry: one of the request's own, or one that was added to the client since.
+func (c *call) hasLaterConditions() bool {
+	return len(c.client.RetryConditions) > 1 || restyfields.HasConditions(c.request)
 }
 
 // inspect returns an error if the plugin cannot live with what was changed on
