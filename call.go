@@ -50,7 +50,7 @@ type call struct {
 	next     *choice // if it has been made before the wait
 
 	resent  bool   // Resty was given what an earlier call had left
-	secure  bool   // the request or a Target has said https
+	secure  bool   // the request, its Target or OnAttempt has said https
 	covered bool   // a raw request was https, whoever made it so
 	counted int32  // Resty's count of the attempt under way
 	turn    uint32 // of a Rotate

@@ -68,7 +68,7 @@ func afterResponse(client *resty.Client, resp *resty.Response) error {
 		c.takeBackOutput(resp, true)
 		c.current.read = true
 	} else if p := pluginOf(client); p != nil && !hasOurHook(client) {
-		p.current.Load().warnOfHook() // it would have told that a middleware has replaced the context
+		p.current.Load().warnOfHook() // ours would have refused the replaced context
 	}
 	return nil
 }
@@ -102,13 +102,13 @@ func retryHook(resp *resty.Response, err error) {
 	case c.current.stage != reported:
 		c.report(resp, unmarked(err), true)
 	case c.current.wanted: // by us
-	case c.current.final == nil, c.asksLater():
+	case c.current.final == nil, c.asksLater(): // not by us, or not only for an error to return
 		c.follow(c.decide(true))
 	}
 }
 
 // unmarked returns an error as conditions get it. Hooks get the one that Resty has
-// wrapped if it came after the response.
+// wrapped if it came after the response, and only Resty's Backoff can unwrap it.
 func unmarked(marked error) (err error) {
 	_ = resty.Backoff(func() (*resty.Response, error) { return nil, marked }, resty.Retries(0),
 		resty.RetryConditions([]resty.RetryConditionFunc{
