@@ -15,10 +15,11 @@ import (
 // whose values it keeps: Resty takes the end of the request's context for the
 // caller's wish.
 //
-// One of them is made for each attempt, for Resty to watch. While Resty has the
-// attempt under way, its Err does not tell, or Resty would return without having
-// asked our condition. Whoever asks for its Done has a use for the truth, and gets it
-// from Err from then on. And it ends when stop says so, which ends Resty's loop.
+// Another one is made over it for each attempt, for Resty to watch. While Resty has the
+// attempt under way, its Err is nil even if the caller's context has ended, or Resty
+// would return without having asked our condition. Whoever asks for its Done has a use
+// for the truth, and gets it from Err from then on. And it ends when stop says so,
+// which ends Resty's loop.
 type requestContext struct {
 	call   *call
 	values context.Context // the caller's, or what a middleware has made of it
