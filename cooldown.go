@@ -79,8 +79,8 @@ const (
 )
 
 // A cooling is a host that has said wait. It is kept a while after the end:
-// until it is known what a probe finds, and so that words from other processes
-// cannot begin the next cool-down before this process has had time to ask.
+// until it is known what a probe finds, and so that other processes cannot begin the
+// next cool-down before this process has had time to ask.
 type cooling struct {
 	own     bool          // a server has told this process so
 	since   time.Time     // the last moment when this process was free to ask

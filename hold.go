@@ -14,8 +14,8 @@ import (
 	"github.com/restyretry/restyretry/internal/serverwait"
 )
 
-// What a call does with the Cooldown of its options: before an attempt it may be held
-// back, and after it it reports what the host has said.
+// What a call does with the Cooldown of its options: it may be held back before an
+// attempt, and reports afterwards what the host has said.
 
 // mustWait reports whether the Cooldown might hold back the attempt that has been
 // prepared.
@@ -28,8 +28,9 @@ func (c *call) mustWait() bool {
 // returns a heldError, which makes Resty call condition, without locks. That waits,
 // and then Resty begins again.
 //
-// Conditions that are called before ours, and hooks after it, would get a nil response
-// for the heldError. A request that has any of these waits here all the same.
+// Conditions that are called before ours, and hooks that are called after ours, would
+// get a nil response for the heldError. A request that has any of these waits here all
+// the same.
 func (c *call) holdFirst() error {
 	c.current.stage = ready
 	limit, deadline := c.patience()
@@ -152,8 +153,8 @@ func (c *call) keysOf(text string) (key, host string) {
 	return key, hostKey(u)
 }
 
-// tellCooldown tells the Cooldown how the attempt under way has ended. There has to
-// be one.
+// tellCooldown tells the Cooldown, which must not be nil, how the attempt under way has
+// ended.
 func (c *call) tellCooldown() {
 	cooldown, resp := c.policy.Cooldown, c.current.response
 	answered := resp != nil && resp.RawResponse != nil

@@ -14,9 +14,9 @@ const (
 // An outage is a host of a list that has failed.
 type outage struct {
 	failures int       // in a row
-	passed   int       // how many times in a row it is passed over
-	until    time.Time // passed over until then
-	trial    bool      // an attempt tries it
+	passed   int       // pauses in a row in which it is passed over; 0 if it is not down
+	until    time.Time // the end of the pause, or of the trial
+	trial    bool      // an attempt tries it, and others pass it over
 	seen     time.Time // the last failure
 }
 
