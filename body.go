@@ -248,7 +248,7 @@ func (c *call) keepAccept(hr *http.Request) {
 }
 
 // isReplaced reports whether a middleware after ours has replaced the body of r,
-// which has become hr. It has to have seen it then.
+// which has become hr. It is an error to replace one that middlewares do not see.
 func (p *payload) isReplaced(r *resty.Request, hr *http.Request) (bool, error) {
 	empty := p.shown == any(http.NoBody)
 	switch {

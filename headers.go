@@ -45,7 +45,8 @@ func validateHeader(option, name, other string) error {
 	}
 }
 
-// hasField also sees a name that was set verbatim, in other letters.
+// hasField reports whether h has a value for name, also under a name that was set
+// verbatim, in other letters.
 func hasField(h http.Header, name string) bool {
 	for key, values := range h {
 		if strings.EqualFold(key, name) && len(values) > 0 && values[0] != "" {

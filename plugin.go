@@ -107,7 +107,7 @@ func settingsOf(c *resty.Client) settings {
 		hooks:      without(c.RetryHooks, retryHookCode),
 		retryAfter: c.RetryAfter,
 	}
-	if isRegistered(c) { // RetryAfter was changed since; these are of the plugin before
+	if isRegistered(c) { // a plugin has set these, whose RetryAfter was replaced since
 		found.count, found.minWait, found.maxWait = 0, restyMinWait, restyMaxWait
 	}
 	if found.maxWait < 0 {

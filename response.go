@@ -149,8 +149,8 @@ func (c *call) takeBackOutput(resp *resty.Response, written bool) {
 	_ = os.Remove(path)
 }
 
-// isSaved reports whether Resty has read a response into a file. One whose body
-// is in memory may have been taken back from there.
+// isSaved reports whether Resty has read a response into a file. It has not if the body
+// of a success is in memory; that of another response may have been taken back.
 func (c *call) isSaved(resp *resty.Response, err error) bool {
 	mayBe := err != nil || resp.StatusCode() >= http.StatusMultipleChoices || len(resp.Body()) == 0
 	return mayBe && restyfields.Saves(c.request)

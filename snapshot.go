@@ -84,8 +84,8 @@ func takeResults(r *resty.Request, repeatsSuccess bool) *results {
 	return s
 }
 
-// restore makes both as they were. Without any, the error that Resty has made
-// of the client's error type goes.
+// restore makes both as they were. s is nil if there were none: then an Error is one
+// that Resty has made of the client's error type, and goes.
 func (s *results) restore(r *resty.Request) {
 	if s == nil {
 		r.Error = nil
@@ -154,7 +154,7 @@ func (s *results) copyElements(own, v reflect.Value) {
 	}
 }
 
-// copyFields leaves alone what decoders do.
+// copyFields copies the fields that a decoder may write to.
 func (s *results) copyFields(own, v reflect.Value) {
 	for i := range v.NumField() {
 		field, tag := v.Type().Field(i), v.Type().Field(i).Tag
