@@ -302,8 +302,7 @@ func (c *call) decide(asked bool) verdict {
 	o := c.outcome(asked)
 	v := c.policy.decide(o)
 	if v.retry && c.next != nil && c.next.err != nil {
-		v = c.policy.refuse(&o, ReasonStopped)
-		v.err = o.ended(ReasonStopped, c.next.err)
+		v = c.policy.stopped(&o, ReasonStopped, c.next.err)
 	}
 	if v.retry && !c.policy.Budget.Retry(time.Now()) {
 		v = c.policy.refuse(&o, ReasonBudget)
@@ -323,7 +322,7 @@ func (c *call) follow(v verdict) {
 // outcome is what is known of the last attempt in the history.
 func (c *call) outcome(asked bool) outcome {
 	a := c.last()
-	err := asRedirect(a.Response, c.current.err)
+	err := c.current.err
 	o := outcome{
 		Attempt: *a, err: err, asked: asked, partial: !c.current.read && isPartial(a.Response, err),
 		bodyLost: errors.Is(err, replay.ErrLost), replayable: c.isReplayable(),
@@ -341,7 +340,7 @@ func (c *call) outcome(asked bool) outcome {
 // began is when the first attempt was sent, or began to be held back.
 func (c *call) began() time.Time {
 	if len(c.attempts) == 0 {
-		return time.Now()
+		return time.Now().Add(-c.current.held)
 	}
 	return c.attempts[0].Start.Add(-c.attempts[0].Held)
 }
@@ -402,10 +401,11 @@ func (c *call) breakOff(reason Reason, why error) {
 	c.current.retrying = false
 	c.last().Reason = reason
 	o := outcome{Attempt: *c.last(), err: c.current.err}
-	c.current.final = c.policy.end(&o, reason).err
+	v := c.policy.end(&o, reason)
 	if why != nil {
-		c.current.final = o.ended(reason, why)
+		v = c.policy.stopped(&o, reason, why)
 	}
+	c.current.final = v.err
 }
 
 // advance goes from a failed attempt to the next: it lets go of the response,
@@ -440,7 +440,7 @@ func (c *call) advance() {
 			err = c.hold()
 		}
 	}
-	if err == nil && c.ctx.Err() == nil {
+	if err == nil && c.ctx.Err() == nil && !c.hasElapsed() {
 		c.results.restore(c.request)
 		c.current.stage = ready
 		return
@@ -457,9 +457,17 @@ func (c *call) advance() {
 		c.breakOff(endedBy(c.ctx), contextError(c.ctx))
 	case errors.As(err, new(*CooldownError)):
 		c.breakOff(ReasonCooldown, nil)
+	case err == nil: // OnRetry, OnAttempt or the Target took long
+		c.breakOff(ReasonElapsed, nil)
 	default:
 		c.breakOff(ReasonBody, err)
 	}
+}
+
+// hasElapsed reports whether it is too late for another attempt.
+func (c *call) hasElapsed() bool {
+	limit := c.policy.MaxElapsed
+	return limit > 0 && time.Since(c.began()) > limit
 }
 
 // stop makes Resty end its loop now, with the last response and the error of the

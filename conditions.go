@@ -87,7 +87,7 @@ func (p *policy) wants(o *outcome) Reason {
 		return ReasonServer
 	case p.retriesStatus(o.StatusCode()):
 		return ReasonStatus
-	case o.partial && p.Errors != nil && p.Errors(o.err):
+	case o.partial && p.Errors != nil && p.Errors(asRedirect(o.Response, o.err)):
 		return ReasonError
 	case p.RetryIf != nil && p.RetryIf(o.Attempt), p.plugin.found.asksFor(o.Response, o.err), o.asked:
 		return ReasonCondition
@@ -112,9 +112,7 @@ func (p *policy) permit(o *outcome, why Reason) verdict {
 		return p.refuse(o, ReasonBody)
 	}
 	if wait, err := p.clientWait(o); err != nil {
-		v := p.refuse(o, ReasonStopped)
-		v.err = o.ended(ReasonStopped, err)
-		return v
+		return p.stopped(o, ReasonStopped, err)
 	} else if wait > 0 {
 		return p.after(o, why, wait)
 	}
@@ -216,16 +214,24 @@ func (p *policy) end(o *outcome, reason Reason) verdict {
 
 var errBodyLost = errors.New("the body cannot be sent again: it is longer than MaxReplay, or could not be read")
 
+// stopped is refuse where something outside has ended the request. The error wraps why,
+// and the error that the request would have had.
+func (p *policy) stopped(o *outcome, reason Reason, why error) verdict {
+	v := p.refuse(o, reason)
+	whole := *o
+	whole.Err = cmp.Or(v.err, o.Err)
+	v.err = whole.ended(reason, why)
+	return v
+}
+
 // cancelled is the verdict on an attempt after which the caller's context has
-// ended. The error says so, and says the attempt's own as well.
+// ended. The error says so, unless the attempt's own does.
 func (p *policy) cancelled(o *outcome, wanted bool) verdict {
 	v := p.end(o, endedBy(o.ctx))
-	v.wanted = wanted
 	if !errors.Is(o.err, o.ctx.Err()) || !errors.Is(o.err, context.Cause(o.ctx)) {
-		both := *o
-		both.Err = cmp.Or(v.err, o.Err)
-		v.err = both.ended(v.reason, contextError(o.ctx))
+		v = p.stopped(o, v.reason, contextError(o.ctx))
 	}
+	v.wanted = wanted
 	return v
 }
 

@@ -127,8 +127,8 @@ func (c *call) patience() (limit time.Duration, deadline time.Time) {
 }
 
 func (c *call) noteHeld(key string, left, held time.Duration) {
+	c.policy.plugin.stats.hold(held, c.current.held == 0)
 	c.current.held += held
-	c.policy.plugin.stats.hold(held)
 	if logger := c.policy.Logger; logger != nil {
 		logger.LogAttrs(c.ctx, slog.LevelDebug, "held back",
 			slog.String("key", key), slog.Duration("left", left), slog.Duration("held", held),
@@ -163,7 +163,7 @@ func (c *call) tellCooldown() {
 		from := cmp.Or(answeredBy(resp), c.request.RawRequest.URL)
 		cooldown.begin(cooldown.key(from, c.request), wait)
 	}
-	sent := c.current.stage >= built
+	sent := resp != nil // a transport that fails has one too
 	c.current.pass.done(answered || sent && c.ctx.Err() == nil)
 	c.current.pass = nil
 	if !sent || !c.hasHosts() {
@@ -199,7 +199,8 @@ func coolingWait(resp *resty.Response) time.Duration {
 
 // tellHost tells whether a host of a list is up. One that asks for a wait is.
 func (c *call) tellHost(host string, answered bool, asked time.Duration) {
-	cooldown, resp, err := c.policy.Cooldown, c.current.response, c.current.err
+	cooldown, resp := c.policy.Cooldown, c.current.response
+	err := asRedirect(resp, c.current.err)
 	switch {
 	case err != nil && (!answered || !c.current.read && isPartial(resp, err)):
 		if c.policy.Errors != nil && c.policy.Errors(err) {

@@ -57,11 +57,13 @@ func (c *counters) count(attempts []Attempt) {
 	}
 }
 
-// hold counts an attempt that was held back.
-func (c *counters) hold(d time.Duration) {
+// hold counts that an attempt was held back, for the first time or once more.
+func (c *counters) hold(d time.Duration, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.Held++
+	if first {
+		c.Held++
+	}
 	c.HeldFor += d
 }
 

@@ -211,6 +211,45 @@ func TestARequestThatMayNotWaitForItsHostGoesToAnotherThatIsUp(t *testing.T) {
 	}
 }
 
+// Both hosts of "a b" cool down, and the wait for the first that is free is extended.
+func TestAHoldForTwoHostsIsOneHoldWithOneLimit(t *testing.T) {
+	for limit, status := range map[time.Duration]int{3 * time.Second: -1, time.Minute: 200} {
+		harness.Bubble(t, limit.String(), func(t *testing.T) {
+			list := bases("a b")
+			c, cooldown := region(t, restyretry.BaseURLs(list...), nil, harness.MaxElapsed(limit), harness.MaxServerWait(10*time.Second))
+			cooldown.Hold(list[0], 2*time.Second)
+			cooldown.Hold(list[1], 3500*time.Millisecond)
+			time.AfterFunc(1500*time.Millisecond, func() { cooldown.Hold(list[0], 50*time.Second) })
+			call := c.Get(t, "/").WantStatus(t, status)
+			stats := c.Plugin.Stats()
+			harness.Equal(t, "holds", stats.Held, 1)
+			harness.Equal(t, "time held", stats.HeldFor, call.History[0].Held)
+			wantTook(t, call, stats.HeldFor.Round(time.Microsecond))
+		})
+	}
+}
+
+// Host a of "a b" answers by a redirect that is refused, or is never asked.
+func TestWhatIsNoFailureOfAHostTakesItNotDown(t *testing.T) {
+	for name, set := range map[string]func(*harness.Client){
+		"a redirect that is refused": func(c *harness.Client) {
+			c.SetRedirectPolicy(resty.RedirectPolicyFunc(func(*http.Request, []*http.Request) error { return harness.ErrAny }))
+		},
+		"a request that cannot be logged": func(c *harness.Client) {
+			c.SetDebug(true).OnRequestLog(func(*resty.RequestLog) error { return harness.ErrAny })
+		},
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c, _ := region(t, restyretry.BaseURLs(bases("a b")...), map[string]harness.Script{"a": harness.Says(302, "Location: /y")})
+			set(c)
+			for range 6 {
+				call := c.Get(t, "/")
+				harness.Equal(t, "where it goes", strings.Contains(call.Done[0].URL, "//a.test/"), true)
+			}
+		})
+	}
+}
+
 // Each request asks one host of "a b", without a retry.
 func TestAHostOfAListGoesDownByItsFailures(t *testing.T) {
 	list := restyretry.BaseURLs(bases("a b")...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -210,6 +211,22 @@ func TestTheErrorOfOnAfterResponseIsItsOwnWhoeverAsksForARetry(t *testing.T) {
 			for _, a := range call.History {
 				harness.WantIs(t, a.Err, errNo)
 			}
+		})
+	}
+}
+
+// A redirect that is refused is an error of its own to Transient, and to nobody else.
+func TestAConditionGetsTheErrorThatRestyHas(t *testing.T) {
+	for place, put := range places {
+		harness.Bubble(t, place, func(t *testing.T) {
+			c := harness.Mock(harness.Says(302, "Location: /y"))
+			c.SetRedirectPolicy(resty.NoRedirectPolicy())
+			c.Do(t, put(t, c, func(_ *resty.Response, err error) bool {
+				if _, is := err.(*url.Error); !is {
+					t.Errorf("got a %T, want a *url.Error", err)
+				}
+				return false
+			}), "GET", "/x").Want(t, "302 not-retryable", harness.ErrAny)
 		})
 	}
 }

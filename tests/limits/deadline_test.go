@@ -3,10 +3,12 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"time"
 
+	"github.com/restyretry/restyretry"
 	"github.com/restyretry/restyretry/internal/harness"
 )
 
@@ -31,6 +33,27 @@ func TestNoWaitBeginsThatWouldPassTheDeadline(t *testing.T) {
 			c.Do(t, c.R().SetContext(within()), "GET", "/").Want(t, tt.status)
 			c = harness.New(t, harness.Fails(io.EOF), harness.Wait(tt.wait))
 			c.Do(t, c.R().SetContext(within()), "GET", "/").Want(t, tt.fail, io.EOF)
+		})
+	}
+}
+
+// What the caller's own functions take counts as well.
+func TestNoAttemptStartsAfterMaxElapsed(t *testing.T) {
+	slow := func(a restyretry.Attempt) error {
+		if a.Number == 2 {
+			time.Sleep(5 * time.Second)
+		}
+		return nil
+	}
+	for name, option := range map[string]harness.Option{
+		"OnRetry":   harness.OnRetry(func(restyretry.Attempt) { time.Sleep(5 * time.Second) }),
+		"OnAttempt": harness.OnAttempt(slow),
+		"a Target":  harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) { return "/x", slow(a) })),
+	} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503), harness.RaiseForStatus, harness.MaxElapsed(2*time.Second), option)
+			call := c.Get(t, "/x").Want(t, "503 elapsed 1s", harness.ErrAny)
+			harness.Equal(t, "a *StatusError", errors.As(call.Err, new(*restyretry.StatusError)), true)
 		})
 	}
 }

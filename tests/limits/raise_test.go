@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,50 @@ func TestRaiseForStatusCountsAfterAllAttemptsThereMayBe(t *testing.T) {
 			harness.Equal(t, "a *StatusError", errors.As(call.Err, new(*restyretry.StatusError)), true)
 		})
 	}
+}
+
+// The error says both.
+func TestRaiseForStatusCountsWhereARetryIsBrokenOff(t *testing.T) {
+	no := errors.New("no")
+	broken := func(a restyretry.Attempt) error {
+		if a.Number > 1 {
+			return no
+		}
+		return nil
+	}
+	for _, tt := range []struct {
+		name, want string
+		option     func(context.CancelCauseFunc) harness.Option
+	}{
+		{"during the wait", "503 cancelled 1s", func(cancel context.CancelCauseFunc) harness.Option {
+			return harness.OnRetry(func(restyretry.Attempt) { time.AfterFunc(time.Second/2, func() { cancel(no) }) })
+		}},
+		{"in OnRetry", "503 cancelled 1s", func(cancel context.CancelCauseFunc) harness.Option {
+			return harness.OnRetry(func(restyretry.Attempt) { cancel(no) })
+		}},
+		{"in Unless", "503 cancelled", func(cancel context.CancelCauseFunc) harness.Option {
+			return func(o *restyretry.Options) {
+				o.Unless = func(restyretry.Attempt) bool { cancel(no); return false }
+			}
+		}},
+		{"by OnAttempt", "503 stopped 1s", func(context.CancelCauseFunc) harness.Option { return harness.OnAttempt(broken) }},
+		{"by a Target", "503 stopped 1s", func(context.CancelCauseFunc) harness.Option {
+			return harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) { return "/x", broken(a) }))
+		}},
+	} {
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			c := harness.New(t, harness.Statuses(503), harness.RaiseForStatus, tt.option(cancel))
+			call := c.Do(t, c.R().SetContext(ctx), "GET", "/x").Want(t, tt.want, no)
+			harness.Equal(t, "a *StatusError", errors.As(call.Err, new(*restyretry.StatusError)), true)
+		})
+	}
+	harness.Bubble(t, "by the client's own RetryAfter", func(t *testing.T) {
+		c := harness.Mock(harness.Statuses(503))
+		c.SetRetryAfter(func(*resty.Client, *resty.Response) (time.Duration, error) { return 0, no })
+		call := c.Install(t, harness.RaiseForStatus).Get(t, "/x").Want(t, "503 stopped", no)
+		harness.Equal(t, "a *StatusError", errors.As(call.Err, new(*restyretry.StatusError)), true)
+	})
 }
 
 func TestAnErrorOfTheAttemptIsNotHiddenByItsStatus(t *testing.T) {
