@@ -127,6 +127,18 @@ func (p *policy) permit(o *outcome, why Reason) verdict {
 	}
 }
 
+// left is the time until the request has to have sent its last attempt.
+func (p *policy) left(o *outcome) time.Duration {
+	left := serverwait.Forever
+	if deadline, ok := o.ctx.Deadline(); ok {
+		left = deadline.Sub(o.now)
+	}
+	if p.MaxElapsed > 0 {
+		left = min(left, p.MaxElapsed-o.now.Sub(o.began))
+	}
+	return left
+}
+
 // after is the verdict on a retry after a wait, which has to fit in.
 func (p *policy) after(o *outcome, why Reason, wait time.Duration) verdict {
 	wait = max(wait, 0)
@@ -145,9 +157,10 @@ func (p *policy) afterServer(o *outcome, why Reason, asked time.Duration) verdic
 		return p.refuse(o, ReasonServerWait)
 	}
 	spread := min(asked/10, time.Second)
-	if p.Cooldown != nil { // all that are told so come back like those that it holds back
+	if p.Cooldown != nil && coolingWait(o.Response) > 0 { // all that are told so come back like those that it holds
 		spread = spreadOf(asked)
 	}
+	spread = min(spread, max(p.left(o)-asked, 0)/2)
 	return p.after(o, why, asked+between(o.Attempt, 0, spread))
 }
 

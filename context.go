@@ -206,12 +206,14 @@ func (b *releasingBody) Close() error {
 }
 
 // A wire tells what a transport has done with a request: whether it has asked
-// for a connection, and whether it has written the header to one.
-type wire struct{ asked, wrote atomic.Bool }
+// for a connection, has begun to make one, and has written the header to one.
+type wire struct{ asked, dialed, wrote atomic.Bool }
 
 func (w *wire) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { w.asked.Store(true) },
+		GetConn:      func(string) { w.asked.Store(true) },
+		DNSStart:     func(httptrace.DNSStartInfo) { w.dialed.Store(true) },
+		ConnectStart: func(string, string) { w.dialed.Store(true) },
 		// Before the first byte leaves; WroteHeaders comes after the last.
 		WroteHeaderField: func(string, []string) { w.wrote.Store(true) },
 	})

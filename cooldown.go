@@ -22,9 +22,11 @@ import (
 // nothing was sent yet, otherwise with the response or error of its last attempt.
 //
 // The first request to leave is a probe: the others wait until it has ended. If that
-// takes longer than the wait itself, or 5 seconds, another probe follows it, and so on.
-// With [URLs], [BaseURLs] and [Rotate], hosts that cool down or cannot be reached are
-// passed over.
+// takes longer than the wait itself (but at least 100 ms), or 5 seconds, another probe
+// follows it, and so on. A request waits for probes as long as MaxServerWait allows,
+// but 5 seconds in any case, or half of the time until its deadline; then it goes. With
+// [URLs], [BaseURLs] and [Rotate], hosts that cool down or cannot be reached are passed
+// over.
 //
 // A Cooldown remembers 1,024 keys and hosts. If this process is told of more, it forgets those
 // that it has only heard of from others, and then those that end first.
@@ -40,8 +42,8 @@ type Cooldown struct {
 	// lower case, without the scheme's default port. Servers that limit by token or by
 	// route need a Key. It must contain no secret, because it is logged, and passed to
 	// the function of [Cooldown.Share] if it has no more than 256 bytes. Like OnAttempt,
-	// Key must not register callbacks on the client. Whether a host of a list is down
-	// does not depend on Key.
+	// Key must not register callbacks on the client. With a list it is asked before
+	// OnAttempt runs. Whether a host of a list is down is known for each key.
 	Key func(u *url.URL, r *resty.Request) string
 
 	// Max is the longest time that a host is left alone before one request asks
@@ -74,6 +76,7 @@ const (
 	cooldownMax    = 5 * time.Minute
 	cooldownSpread = 30 * time.Second // at most, for the waiters of one host to leave
 	cooldownProbe  = 5 * time.Second  // at most, for which a probe keeps the others waiting
+	cooldownTurn   = time.Second / 10 // at least: all of them look again then
 	cooldownHosts  = 1024             // entries at most
 	cooldownShared = 256              // bytes of a key that is shared
 )
@@ -149,6 +152,16 @@ func (c *Cooldown) key(u *url.URL, r *resty.Request) string {
 		return c.Key(&bare, r)
 	}
 	return hostKey(u)
+}
+
+// keys returns the key of an attempt that goes to u, and that of the host for this key:
+// a route may be down while others of its host are up.
+func (c *Cooldown) keys(u *url.URL, r *resty.Request) (key, host string) {
+	key, host = c.key(u, r), hostKey(u)
+	if key != host && host != "" {
+		host = key + " " + host
+	}
+	return key, host
 }
 
 // begin begins or extends the cool-down of key by the wait of an answer from it.
@@ -345,14 +358,23 @@ func (w *waiter) take(from time.Time, spread time.Duration) {
 	w.place = from.Add(rand.N(max(spread, 0) + 1))
 }
 
+// scatter gives w a place of its own that is not that of all others any more.
+func (w *waiter) scatter(now time.Time) {
+	w.take(now, w.spread)
+	w.bunched = false
+}
+
 // early reports whether the place of w is still to come, when nothing cools down.
 // h is nil if there is nothing more to wait for: those that have waited for a
 // probe then get new places, no closer to each other than they came.
 func (w *waiter) early(h *cooling, now time.Time) bool {
 	switch {
+	case h == nil && now.Before(w.ends): // Hold has ended it, and a probe has been answered
+		w.take(now, min(w.spread, spreadOf(now.Sub(w.start))))
+		w.ends, w.bunched, w.queued = time.Time{}, false, time.Time{}
 	case h == nil && w.bunched:
-		w.take(now, w.spread)
-		w.bunched, w.queued = false, time.Time{}
+		w.scatter(now)
+		w.queued = time.Time{}
 	case h == nil && !w.queued.IsZero():
 		w.take(now, min(now.Sub(w.queued), w.spread))
 		w.queued = time.Time{}
@@ -374,6 +396,11 @@ func (w *waiter) queue(h *cooling, now time.Time) bool {
 		last = earlier(last, w.queued.Add(w.deadline.Sub(w.queued)/2))
 	}
 	w.until = earlier(last, h.probe.start.Add(h.probeTime()))
+	if !now.Before(last) && w.bunched {
+		w.scatter(now)
+		w.until = w.place
+		return true
+	}
 	return now.Before(last)
 }
 
@@ -518,7 +545,9 @@ func (h *cooling) over(now time.Time) bool {
 
 // probeTime is for how long a probe keeps the others waiting: not longer than the wait
 // that the server asked for, which may be short although its answers take long.
-func (h *cooling) probeTime() time.Duration { return min(h.ends.Sub(h.since), cooldownProbe) }
+func (h *cooling) probeTime() time.Duration {
+	return min(max(h.ends.Sub(h.since), cooldownTurn), cooldownProbe)
+}
 
 // isProbed reports whether a probe keeps the others waiting.
 func (h *cooling) isProbed(now time.Time) bool {

@@ -142,15 +142,16 @@ func (c *call) coolKey() string {
 	return key
 }
 
-// keysOf returns the key of a URL as a request may have it, and that of its host.
+// keysOf returns what a URL as a request may have it cools down with, and what it is
+// down with.
 func (c *call) keysOf(text string) (key, host string) {
 	u, err := resolve(c.client, c.request, text)
 	if err != nil {
 		return "", ""
 	}
-	key = c.policy.Cooldown.key(u, c.request)
+	key, host = c.policy.Cooldown.keys(u, c.request)
 	c.stayInContext()
-	return key, hostKey(u)
+	return key, host
 }
 
 // tellCooldown tells the Cooldown, which must not be nil, how the attempt under way has
@@ -169,7 +170,7 @@ func (c *call) tellCooldown() {
 	if !sent || !c.hasHosts() {
 		return
 	}
-	switch host := hostKey(c.request.RawRequest.URL); {
+	switch _, host := cooldown.keys(c.request.RawRequest.URL, c.request); {
 	case c.ctx.Err() == nil:
 		c.tellHost(host, answered, wait)
 	case c.isUnanswered():
@@ -177,11 +178,13 @@ func (c *call) tellCooldown() {
 	}
 }
 
-// isUnanswered reports whether the caller's deadline has ended an attempt that was
-// still without a connection after a second, in which TCP asks twice (RFC 6298,
-// section 2). It may be that nothing answers there; what is slow is another matter.
+// isUnanswered reports whether the caller's deadline has ended an attempt whose new
+// connection was not there after a second, in which TCP asks twice (RFC 6298, section
+// 2). It may be that nothing answers there; what is slow, or waits for a connection of
+// others, is another matter.
 func (c *call) isUnanswered() bool {
-	return endedBy(c.ctx) == ReasonDeadline && c.isUnsent() && time.Since(c.request.Time) > time.Second
+	return endedBy(c.ctx) == ReasonDeadline && c.isUnsent() && c.current.context.wire.dialed.Load() &&
+		time.Since(c.request.Time) > time.Second
 }
 
 // coolingWait returns the wait with which resp begins a cool-down, or 0.

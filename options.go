@@ -82,8 +82,9 @@ type Options struct {
 
 	// MaxServerWait is the longest wait that a server may ask for, by Retry-After
 	// or the rate-limit fields that the README lists. A shorter one takes the
-	// place of Wait, with up to a tenth (at most a second, or as a Cooldown has it)
-	// added at random; a longer one ends the request. It binds only the host that
+	// place of Wait, with up to a tenth (at most a second) added at random, or, after a
+	// 429 or 503, as much as a Cooldown spreads those that it holds; a longer one ends
+	// the request. It binds only the host that
 	// asked: an attempt that goes to another host waits as Wait says. Default
 	// 1 minute; 0 ignores what servers ask for.
 	MaxServerWait time.Duration

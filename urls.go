@@ -342,9 +342,10 @@ func resolve(c *resty.Client, r *resty.Request, text string) (*url.URL, error) {
 	query := make(url.Values)
 	maps.Copy(query, c.QueryParam)
 	maps.Copy(query, r.QueryParam)
-	if len(query) > 0 {
-		u.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+query.Encode(), "&")
+	if len(query) > 0 && u.RawQuery != "" {
+		u.RawQuery += "&"
 	}
+	u.RawQuery += query.Encode()
 	return u, nil
 }
 

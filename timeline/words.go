@@ -118,12 +118,16 @@ func serverWait(a restyretry.Attempt) (field string, wait time.Duration) {
 }
 
 // obeyed reports whether the wait after an attempt is the one that the server
-// asked for: the package adds up to a tenth, or with a Cooldown as much as that adds.
+// asked for: the package adds up to a tenth, or after a 429 or 503, with a Cooldown, more.
 func obeyed(a restyretry.Attempt) bool {
 	_, asked := serverWait(a)
 	const clock = 50 * time.Millisecond // a date may be compared a little later
 	added := max(a.Wait, 0) - asked
-	return asked > 0 && added >= -clock && added <= min(max(asked/10, min(asked, time.Second)), 30*time.Second)
+	most := min(asked/10, time.Second)
+	if code := a.StatusCode(); code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
+		most = min(max(asked/10, min(asked, time.Second)), 30*time.Second)
+	}
+	return asked > 0 && added >= -clock && added <= most
 }
 
 // held is how long an attempt was held back, or "".

@@ -85,6 +85,7 @@ func TestAnAnswerInFlightDoesNotShortenACooldown(t *testing.T) {
 // A request is told to wait for a minute. Is the next one held?
 func TestARequestIsHeldByItsKey(t *testing.T) {
 	byToken := func(_ *url.URL, r *resty.Request) string { return r.Token }
+	byQuery := func(u *url.URL, _ *resty.Request) string { return u.RawQuery }
 	byShop := func(u *url.URL, _ *resty.Request) string { return u.Query().Get("shop") }
 	for _, tt := range []struct {
 		name               string
@@ -105,6 +106,7 @@ func TestARequestIsHeldByItsKey(t *testing.T) {
 		{"told without a key", byToken, "", "/x", "", "/x", false},
 		{"the same parameter", byShop, "", "/x?shop=mine", "", "/x", true},
 		{"the same parameter, in the URL", byShop, "", "/x?shop=mine", "", "/x?shop=mine", true},
+		{"the same query, oddly written", byQuery, "", "/x?&y=1&shop=mine", "", "/x?&y=1", true},
 		{"another parameter", byShop, "", "/x?shop=yours", "", "/x", false},
 	} {
 		harness.Bubble(t, tt.name, func(t *testing.T) {

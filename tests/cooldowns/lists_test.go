@@ -317,9 +317,13 @@ func TestAnErrorOfOnAfterResponseTakesNoHostDown(t *testing.T) {
 
 // Seven requests are ended by their callers while host a of "a b" has them.
 func TestACallersEndSaysOfAHostOnlyWhetherItCanBeReached(t *testing.T) {
-	connects := func(n int, r *http.Request) (*http.Response, error) { // in vain
+	waits := func(n int, r *http.Request) (*http.Response, error) { // for a connection that others use
 		httptrace.ContextClientTrace(r.Context()).GetConn(r.URL.Host)
 		return harness.Hangs(n, r)
+	}
+	connects := func(n int, r *http.Request) (*http.Response, error) { // in vain
+		httptrace.ContextClientTrace(r.Context()).ConnectStart("tcp", r.URL.Host)
+		return waits(n, r)
 	}
 	sends := func(n int, r *http.Request) (*http.Response, error) {
 		httptrace.ContextClientTrace(r.Context()).WroteHeaderField("Accept", nil)
@@ -337,6 +341,7 @@ func TestACallersEndSaysOfAHostOnlyWhetherItCanBeReached(t *testing.T) {
 	}{
 		{"no connection for 2 s", connects, deadline(2 * time.Second), "a a a a a b b"},
 		{"no connection for a second", connects, deadline(time.Second), never},
+		{"all connections in use for 2 s", waits, deadline(2 * time.Second), never},
 		{"no answer for 2 s", sends, deadline(2 * time.Second), never},
 		{"nothing is known of the connection", harness.Hangs, deadline(2 * time.Second), never},
 		{"cancelled after 2 s", connects, func(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -357,7 +362,26 @@ func TestACallersEndSaysOfAHostOnlyWhetherItCanBeReached(t *testing.T) {
 	}
 }
 
-// A Key says what cools down together, and a host is down whatever it says.
+func TestARouteMayBeDownWhileAnotherOfItsHostIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		byRoute := func(u *url.URL, _ *resty.Request) string { return u.Host + u.Path[:3] }
+		c, _ := region(t, restyretry.BaseURLs("http://a.test/v1", "http://a.test/v2"), map[string]harness.Script{
+			"a": func(n int, r *http.Request) (*http.Response, error) {
+				if strings.HasPrefix(r.URL.Path, "/v1") {
+					return harness.Says(500)(n, r)
+				}
+				return harness.Says(200)(n, r)
+			},
+		}, harness.Cooldown(&restyretry.Cooldown{Key: byRoute}), restyretry.Off)
+		statuses := ""
+		for range 7 {
+			statuses += fmt.Sprint(c.Get(t, "/x").Response.StatusCode(), " ")
+		}
+		harness.Equal(t, "statuses", statuses, "500 500 500 500 500 200 200 ")
+	})
+}
+
+// A key may be the same for all hosts, or for none.
 func TestAHostThatIsDownIsPassedOverWhateverTheKeyIs(t *testing.T) {
 	for _, key := range []string{"", "tenant"} {
 		harness.Bubble(t, key, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -91,13 +92,31 @@ func TestEveryAttemptWaitsAsItsOwnServerSays(t *testing.T) {
 	})
 }
 
+// The server's wait fits in, and so what is added at random does too.
+func TestWhatIsAddedToTheWaitOfAServerPassesNoLimit(t *testing.T) {
+	const limit = 1050 * time.Millisecond
+	for name, cooldown := range map[string]*restyretry.Cooldown{"alone": nil, "with a Cooldown": {}} {
+		harness.Bubble(t, name, func(t *testing.T) {
+			script := func() harness.Script { return harness.Each(harness.Says(429, "Retry-After: 1"), harness.Statuses(200)) }
+			for range 100 {
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				c := harness.New(t, script(), harness.Cooldown(cooldown))
+				c.Do(t, c.R().SetContext(ctx), "GET", "/").WantStatus(t, 200)
+				cancel()
+				harness.New(t, script(), harness.Cooldown(cooldown), harness.MaxElapsed(limit)).Get(t, "/").WantStatus(t, 200)
+			}
+		})
+	}
+}
+
 // The wait is never shorter than the server says, and longer by at most a tenth or
 // a second.
 func TestTheWaitsOfAServerAreSpread(t *testing.T) {
 	for seconds, extra := range map[int]time.Duration{1: 100 * time.Millisecond, 5: 500 * time.Millisecond, 10: time.Second, 60: time.Second} {
 		harness.Bubble(t, fmt.Sprint(seconds), func(t *testing.T) {
 			wait := func(opts ...harness.Option) time.Duration {
-				script := harness.Each(harness.Says(503, fmt.Sprint("Retry-After: ", seconds)), harness.Statuses(200))
+				script := harness.Each(harness.Says(500, fmt.Sprint("Retry-After: ", seconds)), harness.Statuses(200))
+				opts = append(opts, harness.Cooldown(&restyretry.Cooldown{})) // which a 500 does not begin
 				return harness.New(t, script, opts...).Get(t, "/").History[0].Wait
 			}
 			least := time.Duration(seconds) * time.Second
