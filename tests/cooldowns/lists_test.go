@@ -373,11 +373,11 @@ func TestARouteMayBeDownWhileAnotherOfItsHostIsUp(t *testing.T) {
 				return harness.Says(200)(n, r)
 			},
 		}, harness.Cooldown(&restyretry.Cooldown{Key: byRoute}), restyretry.Off)
-		statuses := ""
+		var statuses strings.Builder
 		for range 7 {
-			statuses += fmt.Sprint(c.Get(t, "/x").Response.StatusCode(), " ")
+			fmt.Fprint(&statuses, c.Get(t, "/x").Response.StatusCode(), " ")
 		}
-		harness.Equal(t, "statuses", statuses, "500 500 500 500 500 200 200 ")
+		harness.Equal(t, "statuses", statuses.String(), "500 500 500 500 500 200 200 ")
 	})
 }
 
