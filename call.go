@@ -340,7 +340,7 @@ func (c *call) outcome(asked bool) outcome {
 // began is when the first attempt was sent, or began to be held back.
 func (c *call) began() time.Time {
 	if len(c.attempts) == 0 {
-		return time.Now().Add(-c.current.held)
+		return time.Now()
 	}
 	return c.attempts[0].Start.Add(-c.attempts[0].Held)
 }
@@ -423,6 +423,13 @@ func (c *call) advance() {
 		return
 	}
 	wait := c.last().Wait
+	elapsed := time.Since(c.began()) + wait // at the next attempt, if nothing else takes time
+	if c.isLate(elapsed) {
+		c.dropChoice()
+		c.last().Wait = 0
+		c.breakOff(ReasonElapsed, nil)
+		return
+	}
 	c.policy.plugin.stats.wait(wait)
 	// Resty waits the last nanosecond: it takes no 0 for an answer.
 	if sleep(c.ctx, wait-1); c.ctx.Err() != nil {
@@ -430,6 +437,7 @@ func (c *call) advance() {
 		c.breakOff(endedBy(c.ctx), contextError(c.ctx))
 		return
 	}
+	woken := time.Now()
 	next := c.takeChoice()
 	last := c.current
 	err := next.err
@@ -440,7 +448,8 @@ func (c *call) advance() {
 			err = c.hold()
 		}
 	}
-	if err == nil && c.ctx.Err() == nil && !c.hasElapsed() {
+	elapsed += time.Since(woken)
+	if err == nil && c.ctx.Err() == nil && !c.isLate(elapsed) {
 		c.results.restore(c.request)
 		c.current.stage = ready
 		return
@@ -457,17 +466,16 @@ func (c *call) advance() {
 		c.breakOff(endedBy(c.ctx), contextError(c.ctx))
 	case errors.As(err, new(*CooldownError)):
 		c.breakOff(ReasonCooldown, nil)
-	case err == nil: // OnRetry, OnAttempt or the Target took long
+	case err == nil: // OnAttempt or the Target took long
 		c.breakOff(ReasonElapsed, nil)
 	default:
 		c.breakOff(ReasonBody, err)
 	}
 }
 
-// hasElapsed reports whether it is too late for another attempt.
-func (c *call) hasElapsed() bool {
-	limit := c.policy.MaxElapsed
-	return limit > 0 && time.Since(c.began()) > limit
+// isLate reports whether no attempt may start so long after the first one.
+func (c *call) isLate(elapsed time.Duration) bool {
+	return c.policy.MaxElapsed > 0 && elapsed > c.policy.MaxElapsed
 }
 
 // stop makes Resty end its loop now, with the last response and the error of the

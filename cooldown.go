@@ -43,7 +43,7 @@ type Cooldown struct {
 	// route need a Key. It must contain no secret, because it is logged, and passed to
 	// the function of [Cooldown.Share] if it has no more than 256 bytes. Like OnAttempt,
 	// Key must not register callbacks on the client. With a list it is asked before
-	// OnAttempt runs. Whether a host of a list is down is known for each key.
+	// OnAttempt runs. Whether a host of a list is down does not depend on Key.
 	Key func(u *url.URL, r *resty.Request) string
 
 	// Max is the longest time that a host is left alone before one request asks
@@ -152,16 +152,6 @@ func (c *Cooldown) key(u *url.URL, r *resty.Request) string {
 		return c.Key(&bare, r)
 	}
 	return hostKey(u)
-}
-
-// keys returns the key of an attempt that goes to u, and that of the host for this key:
-// a route may be down while others of its host are up.
-func (c *Cooldown) keys(u *url.URL, r *resty.Request) (key, host string) {
-	key, host = c.key(u, r), hostKey(u)
-	if key != host && host != "" {
-		host = key + " " + host
-	}
-	return key, host
 }
 
 // begin begins or extends the cool-down of key by the wait of an answer from it.

@@ -77,33 +77,12 @@ func (c *call) hold() error {
 		c.noteHeld(key, left, held)
 	}
 	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, new(*CooldownError)):
-		if c.passOver() {
-			return c.hold()
-		}
+	case err == nil, errors.As(err, new(*CooldownError)):
 		return err
 	default:
 		o := outcome{Attempt: Attempt{Number: len(c.attempts), Max: c.policy.Attempts}}
 		return brokenOff{o.ended(endedBy(c.ctx), contextError(c.ctx))}
 	}
-}
-
-// passOver has the attempt that is refused go to another host of its list, if one is
-// better by now. With OnAttempt it stays where that was told it goes.
-func (c *call) passOver() bool {
-	if !c.hasHosts() || c.policy.onAttempt {
-		return false
-	}
-	refused := c.current.url
-	c.request.URL = c.original
-	err := c.chooseTarget()
-	if err != nil {
-		c.request.URL = refused
-	}
-	c.noteURL(c.request.URL)
-	return c.current.url != refused
 }
 
 // A brokenOff is the error of a request whose context has ended while it was held
@@ -115,7 +94,7 @@ func (e brokenOff) Unwrap() error { return e.error }
 // patience returns how long the call may still be held back, and the time by which the
 // attempt must have begun, zero for none.
 func (c *call) patience() (limit time.Duration, deadline time.Time) {
-	limit = c.policy.MaxServerWait - c.current.held
+	limit = c.policy.MaxServerWait
 	for _, a := range c.attempts {
 		limit -= a.Held
 	}
@@ -127,8 +106,8 @@ func (c *call) patience() (limit time.Duration, deadline time.Time) {
 }
 
 func (c *call) noteHeld(key string, left, held time.Duration) {
-	c.policy.plugin.stats.hold(held, c.current.held == 0)
-	c.current.held += held
+	c.current.held = held
+	c.policy.plugin.stats.hold(held)
 	if logger := c.policy.Logger; logger != nil {
 		logger.LogAttrs(c.ctx, slog.LevelDebug, "held back",
 			slog.String("key", key), slog.Duration("left", left), slog.Duration("held", held),
@@ -142,16 +121,15 @@ func (c *call) coolKey() string {
 	return key
 }
 
-// keysOf returns what a URL as a request may have it cools down with, and what it is
-// down with.
+// keysOf returns the key of a URL as a request may have it, and that of its host.
 func (c *call) keysOf(text string) (key, host string) {
 	u, err := resolve(c.client, c.request, text)
 	if err != nil {
 		return "", ""
 	}
-	key, host = c.policy.Cooldown.keys(u, c.request)
+	key = c.policy.Cooldown.key(u, c.request)
 	c.stayInContext()
-	return key, host
+	return key, hostKey(u)
 }
 
 // tellCooldown tells the Cooldown, which must not be nil, how the attempt under way has
@@ -170,7 +148,7 @@ func (c *call) tellCooldown() {
 	if !sent || !c.hasHosts() {
 		return
 	}
-	switch _, host := cooldown.keys(c.request.RawRequest.URL, c.request); {
+	switch host := hostKey(c.request.RawRequest.URL); {
 	case c.ctx.Err() == nil:
 		c.tellHost(host, answered, wait)
 	case c.isUnanswered():

@@ -57,13 +57,11 @@ func (c *counters) count(attempts []Attempt) {
 	}
 }
 
-// hold counts that an attempt was held back, for the first time or once more.
-func (c *counters) hold(d time.Duration, first bool) {
+// hold counts an attempt that was held back.
+func (c *counters) hold(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if first {
-		c.Held++
-	}
+	c.Held++
 	c.HeldFor += d
 }
 

@@ -188,47 +188,6 @@ func TestAHostOfAListRecoversByOneRequestThatTriesIt(t *testing.T) {
 	}
 }
 
-// Host a of "a b" is told of before the wait, b while the request waits for it.
-func TestARequestThatMayNotWaitForItsHostGoesToAnotherThatIsUp(t *testing.T) {
-	for _, onAttempt := range []bool{false, true} {
-		want, asks := "503 status 10s | 200 succeeded", "a a"
-		if onAttempt { // which was told of b, and may have signed for it
-			want, asks = "503 cooldown 10s", "a"
-		}
-		harness.Bubble(t, want, func(t *testing.T) {
-			list := bases("a b")
-			c, cooldown := region(t, restyretry.BaseURLs(list...), map[string]harness.Script{
-				"a": harness.Each(harness.Says(503, "Retry-After: 5"), harness.Says(200)),
-			}, harness.Wait(10*time.Second), harness.MaxServerWait(30*time.Second))
-			if onAttempt {
-				_ = c.Plugin.Update(harness.OnAttempt(func(restyretry.Attempt) error { return nil }))
-			}
-			time.AfterFunc(7*time.Second, func() { cooldown.Hold(list[1], time.Minute) })
-			call := c.Get(t, "/x").WantStory(t, want)
-			harness.Equal(t, "error", call.Err, nil)
-			harness.Equal(t, "asked", asked(call.Sent), asks)
-		})
-	}
-}
-
-// Both hosts of "a b" cool down, and the wait for the first that is free is extended.
-func TestAHoldForTwoHostsIsOneHoldWithOneLimit(t *testing.T) {
-	for limit, status := range map[time.Duration]int{3 * time.Second: -1, time.Minute: 200} {
-		harness.Bubble(t, limit.String(), func(t *testing.T) {
-			list := bases("a b")
-			c, cooldown := region(t, restyretry.BaseURLs(list...), nil, harness.MaxElapsed(limit), harness.MaxServerWait(10*time.Second))
-			cooldown.Hold(list[0], 2*time.Second)
-			cooldown.Hold(list[1], 3500*time.Millisecond)
-			time.AfterFunc(1500*time.Millisecond, func() { cooldown.Hold(list[0], 50*time.Second) })
-			call := c.Get(t, "/").WantStatus(t, status)
-			stats := c.Plugin.Stats()
-			harness.Equal(t, "holds", stats.Held, 1)
-			harness.Equal(t, "time held", stats.HeldFor, call.History[0].Held)
-			wantTook(t, call, stats.HeldFor.Round(time.Microsecond))
-		})
-	}
-}
-
 // Host a of "a b" answers by a redirect that is refused, or is never asked.
 func TestWhatIsNoFailureOfAHostTakesItNotDown(t *testing.T) {
 	for name, set := range map[string]func(*harness.Client){
@@ -360,25 +319,6 @@ func TestACallersEndSaysOfAHostOnlyWhetherItCanBeReached(t *testing.T) {
 			harness.Equal(t, "asked", asked(c.Sent()), tt.want)
 		})
 	}
-}
-
-func TestARouteMayBeDownWhileAnotherOfItsHostIsUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		byRoute := func(u *url.URL, _ *resty.Request) string { return u.Host + u.Path[:3] }
-		c, _ := region(t, restyretry.BaseURLs("http://a.test/v1", "http://a.test/v2"), map[string]harness.Script{
-			"a": func(n int, r *http.Request) (*http.Response, error) {
-				if strings.HasPrefix(r.URL.Path, "/v1") {
-					return harness.Says(500)(n, r)
-				}
-				return harness.Says(200)(n, r)
-			},
-		}, harness.Cooldown(&restyretry.Cooldown{Key: byRoute}), restyretry.Off)
-		var statuses strings.Builder
-		for range 7 {
-			fmt.Fprint(&statuses, c.Get(t, "/x").Response.StatusCode(), " ")
-		}
-		harness.Equal(t, "statuses", statuses.String(), "500 500 500 500 500 200 200 ")
-	})
 }
 
 // A key may be the same for all hosts, or for none.

@@ -45,14 +45,20 @@ func TestNoAttemptStartsAfterMaxElapsed(t *testing.T) {
 		}
 		return nil
 	}
-	for name, option := range map[string]harness.Option{
-		"OnRetry":   harness.OnRetry(func(restyretry.Attempt) { time.Sleep(5 * time.Second) }),
-		"OnAttempt": harness.OnAttempt(slow),
-		"a Target":  harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) { return "/x", slow(a) })),
+	for _, tt := range []struct {
+		name, want string
+		took       time.Duration
+		option     harness.Option
+	}{
+		{"OnRetry", "503 elapsed", 5 * time.Second, harness.OnRetry(func(restyretry.Attempt) { time.Sleep(5 * time.Second) })},
+		{"OnRetry, so that the wait does not fit in", "503 elapsed", 1500 * time.Millisecond, harness.OnRetry(func(restyretry.Attempt) { time.Sleep(1500 * time.Millisecond) })},
+		{"OnAttempt", "503 elapsed 1s", 6 * time.Second, harness.OnAttempt(slow)},
+		{"a Target", "503 elapsed 1s", 6 * time.Second, harness.URL(restyretry.TargetFunc(func(a restyretry.Attempt) (string, error) { return "/x", slow(a) }))},
 	} {
-		harness.Bubble(t, name, func(t *testing.T) {
-			c := harness.New(t, harness.Statuses(503), harness.RaiseForStatus, harness.MaxElapsed(2*time.Second), option)
-			call := c.Get(t, "/x").Want(t, "503 elapsed 1s", harness.ErrAny)
+		harness.Bubble(t, tt.name, func(t *testing.T) {
+			c := harness.New(t, harness.Statuses(503), harness.RaiseForStatus, harness.MaxElapsed(2*time.Second), tt.option)
+			call := c.Get(t, "/x").WantStory(t, tt.want)
+			harness.Equal(t, "time", call.Took.Round(time.Millisecond), tt.took)
 			harness.Equal(t, "a *StatusError", errors.As(call.Err, new(*restyretry.StatusError)), true)
 		})
 	}
