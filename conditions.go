@@ -157,8 +157,8 @@ func (p *policy) afterServer(o *outcome, why Reason, asked time.Duration) verdic
 		return p.refuse(o, ReasonServerWait)
 	}
 	spread := min(asked/10, time.Second)
-	if p.Cooldown != nil && coolingWait(o.Response) > 0 { // all that are told so come back like those that it holds
-		spread = spreadOf(asked)
+	if p.Cooldown != nil && serverwait.BindsAll(o.StatusCode()) { // all that are told so come back like those that it holds
+		spread = serverwait.Spread(asked)
 	}
 	spread = min(spread, max(p.left(o)-asked, 0)/2)
 	return p.after(o, why, asked+between(o.Attempt, 0, spread))

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/restyretry/restyretry/internal/serverwait"
 )
 
 // A Cooldown lets requests share what hosts tell them. When one of them is
@@ -28,8 +30,8 @@ import (
 // [URLs], [BaseURLs] and [Rotate], hosts that cool down or cannot be reached are passed
 // over.
 //
-// A Cooldown remembers 1,024 keys and hosts. If this process is told of more, it forgets those
-// that it has only heard of from others, and then those that end first.
+// A Cooldown remembers 1,024 keys and hosts. If this process is told of more, it
+// forgets those that it has only heard of from others, and then those that end first.
 //
 // The zero value is ready to use. Set one on all clients that speak to the same
 // servers. It is safe for concurrent use. It must not be copied, and its fields
@@ -74,7 +76,6 @@ func (e *CooldownError) Error() string {
 
 const (
 	cooldownMax    = 5 * time.Minute
-	cooldownSpread = 30 * time.Second // at most, for the waiters of one host to leave
 	cooldownProbe  = 5 * time.Second  // at most, for which a probe keeps the others waiting
 	cooldownTurn   = time.Second / 10 // at least: all of them look again then
 	cooldownHosts  = 1024             // entries at most
@@ -328,12 +329,10 @@ func (w *waiter) refused(ends, now time.Time) error {
 func (w *waiter) draw(h *cooling) {
 	w.queued = time.Time{}
 	if !w.ends.Equal(h.ends) {
-		w.ends, w.spread = h.ends, h.spread()
-		w.bunched = h.ends.Add(w.spread).After(h.last)
-		if w.bunched {
-			w.take(h.ends, 0)
-		} else {
-			w.take(h.ends, w.spread)
+		w.ends, w.spread, w.bunched = h.ends, h.spread(), false
+		w.take(h.ends, w.spread)
+		if h.ends.Add(w.spread).After(h.last) {
+			w.place, w.bunched = h.ends, true
 		}
 	}
 	w.until = w.place
@@ -348,27 +347,29 @@ func (w *waiter) take(from time.Time, spread time.Duration) {
 	w.place = from.Add(rand.N(max(spread, 0) + 1))
 }
 
-// scatter gives w a place of its own that is not that of all others any more.
-func (w *waiter) scatter(now time.Time) {
-	w.take(now, w.spread)
-	w.bunched = false
+// redraw gives w a new place when there is nothing more to wait for, if it needs one:
+// its place was that of all the others, or long after an end that Hold has brought, or it
+// has waited for a probe. Those that have are then no closer to each other than they came.
+func (w *waiter) redraw(now time.Time) {
+	switch {
+	case now.Before(w.ends):
+		w.take(now, min(w.spread, serverwait.Spread(now.Sub(w.start))))
+		w.ends = time.Time{}
+	case w.bunched:
+		w.take(now, w.spread)
+	case !w.queued.IsZero():
+		w.take(now, min(now.Sub(w.queued), w.spread))
+	}
+	w.bunched, w.queued = false, time.Time{}
 }
 
 // early reports whether the place of w is still to come, when nothing cools down.
-// h is nil if there is nothing more to wait for: those that have waited for a
-// probe then get new places, no closer to each other than they came.
+// h is nil if there is nothing more to wait for.
 func (w *waiter) early(h *cooling, now time.Time) bool {
 	switch {
-	case h == nil && now.Before(w.ends): // Hold has ended it, and a probe has been answered
-		w.take(now, min(w.spread, spreadOf(now.Sub(w.start))))
-		w.ends, w.bunched, w.queued = time.Time{}, false, time.Time{}
-	case h == nil && w.bunched:
-		w.scatter(now)
-		w.queued = time.Time{}
-	case h == nil && !w.queued.IsZero():
-		w.take(now, min(now.Sub(w.queued), w.spread))
-		w.queued = time.Time{}
-	case h != nil && !w.ends.IsZero() && !w.ends.Equal(h.ends): // Hold has ended it
+	case h == nil:
+		w.redraw(now)
+	case !w.ends.IsZero() && !w.ends.Equal(h.ends): // Hold has ended it
 		w.draw(h)
 	}
 	w.until = w.place
@@ -387,8 +388,8 @@ func (w *waiter) queue(h *cooling, now time.Time) bool {
 	}
 	w.until = earlier(last, h.probe.start.Add(h.probeTime()))
 	if !now.Before(last) && w.bunched {
-		w.scatter(now)
-		w.until = w.place
+		w.take(now, w.spread)
+		w.until, w.bunched = w.place, false
 		return true
 	}
 	return now.Before(last)
@@ -514,13 +515,7 @@ func (h *cooling) renew(now time.Time, longest time.Duration) {
 }
 
 // spread is the time in which those that wait for the end leave after it.
-func (h *cooling) spread() time.Duration { return spreadOf(h.ends.Sub(h.since)) }
-
-// spreadOf is a tenth of a wait. Of a short one it is more, up to a second: a server
-// that counts by the second would get more in a tenth of one than it takes in all.
-func spreadOf(wait time.Duration) time.Duration {
-	return min(max(wait/10, min(wait, time.Second)), cooldownSpread)
-}
+func (h *cooling) spread() time.Duration { return serverwait.Spread(h.ends.Sub(h.since)) }
 
 // over reports whether the cool-down has not only ended, but need no longer be
 // remembered either. One that Max has cut is remembered for Max again, so that a

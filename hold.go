@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -167,15 +166,10 @@ func (c *call) isUnanswered() bool {
 
 // coolingWait returns the wait with which resp begins a cool-down, or 0.
 func coolingWait(resp *resty.Response) time.Duration {
-	if resp == nil {
+	if resp == nil || !serverwait.BindsAll(resp.StatusCode()) {
 		return 0
 	}
-	switch resp.StatusCode() {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return serverwait.Wait(resp.StatusCode(), resp.Header(), time.Now())
-	default:
-		return 0
-	}
+	return serverwait.Wait(resp.StatusCode(), resp.Header(), time.Now())
 }
 
 // tellHost tells whether a host of a list is up. One that asks for a wait is.

@@ -81,12 +81,11 @@ type Options struct {
 	Wait Strategy
 
 	// MaxServerWait is the longest wait that a server may ask for, by Retry-After
-	// or the rate-limit fields that the README lists. A shorter one takes the
-	// place of Wait, with up to a tenth (at most a second) added at random, or, after a
-	// 429 or 503, as much as a Cooldown spreads those that it holds; a longer one ends
-	// the request. It binds only the host that
-	// asked: an attempt that goes to another host waits as Wait says. Default
-	// 1 minute; 0 ignores what servers ask for.
+	// or the rate-limit fields that the README lists. A shorter one takes the place of
+	// Wait, with up to a tenth (at most a second) added at random, or, after a 429 or
+	// 503, as much as a Cooldown spreads those that it holds; a longer one ends the
+	// request. It binds only the host that asked: an attempt that goes to another host
+	// waits as Wait says. Default 1 minute; 0 ignores what servers ask for.
 	MaxServerWait time.Duration
 
 	// Cooldown keeps requests, first attempts included, from a host that has told

@@ -124,8 +124,8 @@ func obeyed(a restyretry.Attempt) bool {
 	const clock = 50 * time.Millisecond // a date may be compared a little later
 	added := max(a.Wait, 0) - asked
 	most := min(asked/10, time.Second)
-	if code := a.StatusCode(); code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
-		most = min(max(asked/10, min(asked, time.Second)), 30*time.Second)
+	if serverwait.BindsAll(a.StatusCode()) {
+		most = serverwait.Spread(asked)
 	}
 	return asked > 0 && added >= -clock && added <= most
 }

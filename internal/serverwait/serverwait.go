@@ -1,5 +1,5 @@
-// Package serverwait reads from the header of a response how long its server
-// asks to wait, and whether it wants the request again.
+// Package serverwait reads from a response how long its server asks to wait and who is
+// meant, and whether it wants the request again.
 package serverwait
 
 import (
@@ -41,7 +41,7 @@ func Wait(status int, h http.Header, now time.Time) time.Duration {
 		return wait
 	}
 	unavailable := status == http.StatusServiceUnavailable
-	if status != http.StatusTooManyRequests && !unavailable {
+	if !BindsAll(status) {
 		return 0
 	}
 	if !unavailable || !somethingRemains(h) {
@@ -50,6 +50,19 @@ func Wait(status int, h http.Header, now time.Time) time.Duration {
 		}
 	}
 	return rateLimit(lineOf(h, "Ratelimit"), unavailable)
+}
+
+// BindsAll reports whether a wait with this status speaks to all requests to the
+// server, and not only to the one that is answered.
+func BindsAll(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+}
+
+// Spread is the time in which those leave that a wait for all has held back: a tenth of
+// it, at most 30 seconds. Of a short one it is more, up to a second: a server that counts
+// by the second would get more in a tenth of one than it takes in all.
+func Spread(wait time.Duration) time.Duration {
+	return min(max(wait/10, min(wait, time.Second)), 30*time.Second)
 }
 
 // retryAfter reads the fields that count on every status: 1 and 2 of [Wait].

@@ -410,3 +410,22 @@ func FuzzWaitByTheServersClock(f *testing.F) {
 		}
 	})
 }
+
+func TestAWaitForAllIsSpreadOverATenthAndAShortOneOverMore(t *testing.T) {
+	const s = time.Second
+	for wait, want := range map[time.Duration]time.Duration{
+		0: 0, s / 10: s / 10, s: s, 5 * s: s, 10 * s: s, 60 * s: 6 * s, 300 * s: 30 * s, Forever: 30 * s,
+	} {
+		if got := Spread(wait); got != want {
+			t.Errorf("%v: got %v, want %v", wait, got, want)
+		}
+	}
+}
+
+func TestAWaitSpeaksToAllWithTwoStatuses(t *testing.T) {
+	for status := range 1000 {
+		if got, want := BindsAll(status), status == 429 || status == 503; got != want {
+			t.Errorf("%d: got %v, want %v", status, got, want)
+		}
+	}
+}
